@@ -1,0 +1,1 @@
+"""Data augmentation along directions discovered in a generator's latent space."""

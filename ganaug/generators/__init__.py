@@ -1,0 +1,9 @@
+"""Frozen generators: one file per architecture."""
+
+from ganaug.generators.base import Generator, GeneratorError, ModuleGenerator, build_generator
+from ganaug.generators.dcgan import DCGAN
+from ganaug.generators.sngan import SNGAN
+
+ARCHITECTURES: dict[str, type[Generator]] = {SNGAN.architecture: SNGAN, DCGAN.architecture: DCGAN}
+
+__all__ = ["ARCHITECTURES", "DCGAN", "SNGAN", "Generator", "GeneratorError", "ModuleGenerator", "build_generator"]

@@ -1,0 +1,352 @@
+"""The frozen generator every other part of ganaug builds on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from huggingface_hub import ModelHubMixin, hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "generator.safetensors"
+
+
+class GeneratorError(ValueError):
+    """A generator, its weights or what it returned is not what ganaug can work with."""
+
+
+class Generator(
+    nn.Module,
+    ModelHubMixin,
+    library_name="ganaug",
+    tags=["ganaug", "gan", "image-generation"],
+    paper_url="https://arxiv.org/abs/2002.03754",
+):
+    """A network from latents to images in [-1, 1].
+
+    Architectures subclass it and implement :meth:`synthesize`; a network of your own becomes one with
+    :meth:`from_module`. Generators that :meth:`from_pretrained`, :meth:`from_module` and ``ganaug convert`` return
+    are frozen: in evaluation mode, no weight requiring a gradient.
+
+    Args:
+        latent_dim: length of one latent.
+        image_size: height and width of the images, in pixels.
+        channels: 1 (grey) or 3 (colour).
+        num_classes: number of classes, 0 for an unconditional generator.
+
+    Shape:
+        - latents: ``(N, latent_dim)`` float, drawn from N(0, I) by :meth:`sample_latents`
+        - labels: ``(N,)`` int64 in ``[0, num_classes)``, for class-conditional generators only
+        - output: ``(N, channels, image_size, image_size)`` float in [-1, 1]
+
+    Example:
+        >>> from ganaug.generators import SNGAN
+        >>> generator = SNGAN(latent_dim=8, channels=1, widths=(16, 16, 16, 16)).freeze()
+        >>> generator(generator.sample_latents(2)).shape
+        torch.Size([2, 1, 32, 32])
+    """
+
+    architecture: ClassVar[str] = ""
+
+    def __init__(self, *, latent_dim: int, image_size: int, channels: int, num_classes: int = 0) -> None:
+        super().__init__()
+        for name, value, least in (
+            ("latent_dim", latent_dim, 1),
+            ("image_size", image_size, 1),
+            ("num_classes", num_classes, 0),
+        ):
+            if not isinstance(value, int) or value < least:
+                raise GeneratorError(f"{name} should be an integer of at least {least}, got {value!r}.")
+        if channels not in (1, 3):
+            raise GeneratorError(f"channels should be 1 (grey) or 3 (colour), got {channels!r}.")
+        self.latent_dim = latent_dim
+        self.image_size = image_size
+        self.channels = channels
+        self.num_classes = num_classes
+
+    # -- what a generator does -------------------------------------------------------------------------------------
+
+    def synthesize(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        """Draw images from checked latents ``(N, latent_dim)`` and labels ``(N,)`` (None if unconditional)."""
+        raise GeneratorError(f"{type(self).__name__} does not implement synthesize(latents, labels).")
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Images ``(N, channels, image_size, image_size)`` in [-1, 1] of latents ``(N, latent_dim)``.
+
+        Raises:
+            GeneratorError: latents of another shape; labels missing, out of range, of another number, or given to
+                an unconditional generator.
+        """
+        if latents.ndim != 2 or latents.shape[1] != self.latent_dim:
+            raise GeneratorError(
+                f"latents should have shape (N, {self.latent_dim}), got {tuple(latents.shape)}. "
+                f"This generator's latent_dim is {self.latent_dim}."
+            )
+        if self.num_classes == 0 and labels is not None:
+            raise GeneratorError("labels were given, but this generator is unconditional: call it with latents alone.")
+        if self.num_classes > 0:
+            self.check_labels(labels, len(latents))
+        return self.synthesize(latents, labels)
+
+    def check_labels(self, labels: Tensor | None, count: int) -> None:
+        """Raise :class:`GeneratorError` unless ``labels`` is ``(count,)`` integers in ``[0, num_classes)``."""
+        wanted = f"labels of shape ({count},) with integers from 0 to {self.num_classes - 1}"
+        if labels is None:
+            raise GeneratorError(f"this generator is class-conditional and needs {wanted}; none were given.")
+        if labels.is_floating_point() or labels.shape != (count,):
+            raise GeneratorError(f"expected {wanted}, got {labels.dtype} of shape {tuple(labels.shape)}.")
+        if labels.device.type == "cpu" and count and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
+            raise GeneratorError(f"expected {wanted}, got values from {int(labels.min())} to {int(labels.max())}.")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
+    def sample_latents(self, count: int, *, rng: torch.Generator | None = None) -> Tensor:
+        """Draw ``(count, latent_dim)`` float32 latents from N(0, I), on the generator's device.
+
+        With ``rng`` (a ``torch.Generator``) the draw is made on that generator's device and then moved.
+        """
+        device = rng.device if rng is not None else self.device
+        return torch.randn(count, self.latent_dim, generator=rng, device=device).to(self.device)
+
+    def sample_labels(self, count: int, *, rng: torch.Generator | None = None) -> Tensor | None:
+        """Draw ``(count,)`` uniform labels, or None for an unconditional generator."""
+        if self.num_classes == 0:
+            return None
+        device = rng.device if rng is not None else self.device
+        return torch.randint(self.num_classes, (count,), generator=rng, device=device).to(self.device)
+
+    def freeze(self) -> Self:
+        """Evaluation mode, and no weight requires a gradient; returns the generator itself."""
+        return self.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def check(self) -> Self:
+        """Draw two images and compare them with what the generator promises; returns the generator itself.
+
+        Raises:
+            GeneratorError: a wrong shape or type, NaN or Inf, values outside [-1, 1], or an image that does not
+                depend on its latent.
+        """
+        rng = torch.Generator().manual_seed(0)
+        latents, labels = self.sample_latents(2, rng=rng), self.sample_labels(1, rng=rng)
+        images = self(latents, labels if labels is None else labels.expand(2))
+        expected = (2, self.channels, self.image_size, self.image_size)
+        if not isinstance(images, Tensor) or images.shape != expected or not images.is_floating_point():
+            got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+            raise GeneratorError(
+                f"the generator returned {got} for two latents, expected floats of shape {expected}. "
+                "Check latent_dim, image_size and channels."
+            )
+        if not torch.isfinite(images).all():
+            raise GeneratorError("the generator returned NaN or Inf for latents drawn from N(0, I). Check its weights.")
+        low, high = images.min().item(), images.max().item()
+        if low < -1.001 or high > 1.001 or (low >= 0 and high - low > 0.5):
+            raise GeneratorError(
+                f"the generator returned values from {low:.3g} to {high:.3g}, expected [-1, 1]. "
+                "Rescale its output: for [0, 1] return 2 * x - 1, for [0, 255] return x / 127.5 - 1."
+            )
+        if torch.equal(images[0], images[1]):
+            raise GeneratorError("two different latents gave the same image: the generator ignores its latents.")
+        return self
+
+    # -- weights and configuration ----------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What it takes to build the network again: its architecture's name and constructor arguments."""
+        return {"architecture": self.architecture, **(self._hub_mixin_config or {})}
+
+    def weights_sha256(self) -> str:
+        """SHA-256 of all weights: names, types, shapes and bytes in order of name, whatever file they came in."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    @staticmethod
+    def from_module(
+        module: nn.Module, *, latent_dim: int, image_size: int, channels: int, num_classes: int = 0
+    ) -> ModuleGenerator:
+        """Make any network a generator, frozen, and check it on two latents.
+
+        Args:
+            module: called as ``module(latents)``, or ``module(latents, labels)`` when ``num_classes`` is positive;
+                returns images in [-1, 1].
+            latent_dim, image_size, channels, num_classes: see :class:`Generator`.
+
+        Raises:
+            GeneratorError: what the module returns differs from what was said of it.
+        """
+        generator = ModuleGenerator(
+            module, latent_dim=latent_dim, image_size=image_size, channels=channels, num_classes=num_classes
+        )
+        return generator.freeze().check()
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        self.save_weights(save_directory / WEIGHTS_FILE)
+        write_json(save_directory / CONFIG_FILE, {**self.config, "sha256": self.weights_sha256()})
+
+    def save_weights(self, path: Path) -> None:
+        """Write all weights to one safetensors file, beside it first, then renamed."""
+        scratch = path.with_name(path.name + ".part")
+        save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, scratch)
+        os.replace(scratch, path)
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        **model_kwargs: Any,
+    ) -> Generator:
+        def locate(name: str) -> Path:
+            if os.path.isdir(model_id):
+                return Path(model_id, name)
+            return Path(
+                hf_hub_download(
+                    model_id,
+                    name,
+                    revision=revision,
+                    cache_dir=cache_dir,
+                    force_download=force_download,
+                    local_files_only=local_files_only,
+                    token=token,
+                )
+            )
+
+        try:
+            config = read_json(locate(CONFIG_FILE))
+            weights = locate(WEIGHTS_FILE)
+        except EntryNotFoundError as error:
+            raise GeneratorError(f"{model_id} is not a ganaug generator: {error}") from error
+        sha256 = config.pop("sha256", None)
+        return build_generator(config, weights=weights, sha256=sha256)
+
+
+class ModuleGenerator(Generator):
+    """A network of the user's own; see :meth:`Generator.from_module`."""
+
+    architecture = "module"
+
+    def __init__(
+        self, module: nn.Module, *, latent_dim: int, image_size: int, channels: int, num_classes: int = 0
+    ) -> None:
+        super().__init__(latent_dim=latent_dim, image_size=image_size, channels=channels, num_classes=num_classes)
+        self.module = module
+
+    def synthesize(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        images: Tensor = self.module(latents) if labels is None else self.module(latents, labels)
+        return images
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return {
+            "architecture": self.architecture,
+            "latent_dim": self.latent_dim,
+            "image_size": self.image_size,
+            "channels": self.channels,
+            "num_classes": self.num_classes,
+        }
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        raise GeneratorError(
+            "a generator made with Generator.from_module can't be saved, for ganaug can't build your network again. "
+            "Keep its weights with your own code, and hand it over when a pack is loaded: "
+            "DirectionPack.from_pretrained(path, generator=generator)."
+        )
+
+
+def build_generator(config: Mapping[str, Any], *, weights: Path, sha256: str | None = None) -> Generator:
+    """Build a frozen generator from its config and a safetensors file of its weights.
+
+    Raises:
+        GeneratorError: an unknown architecture, arguments it doesn't take, a damaged file, missing, extra or
+            mis-shaped tensors, or weights whose SHA-256 is not ``sha256``.
+    """
+    from ganaug.generators import ARCHITECTURES
+
+    arguments = dict(config)
+    name = arguments.pop("architecture", None)
+    if name not in ARCHITECTURES:
+        hint = (
+            "It was made with Generator.from_module: build it the same way and pass it as generator=…"
+            if name == ModuleGenerator.architecture
+            else f"Known: {', '.join(sorted(ARCHITECTURES))}."
+        )
+        raise GeneratorError(f"{weights.parent}: unknown generator architecture {name!r}. {hint}")
+    try:
+        generator: Generator = ARCHITECTURES[name](**arguments)
+    except TypeError as error:
+        raise GeneratorError(f"{weights.parent}: config does not fit architecture {name!r}: {error}") from error
+    try:
+        state = load_file(weights)
+    except FileNotFoundError as error:
+        raise GeneratorError(f"{weights} is missing: the generator's weights should be there.") from error
+    except (SafetensorError, OSError) as error:
+        raise GeneratorError(f"{weights} is not a whole safetensors file ({error}). Fetch or write it again.") from error
+    load_weights(generator, state, origin=str(weights))
+    if sha256 is not None and (found := generator.weights_sha256()) != sha256:
+        raise GeneratorError(
+            f"{weights} holds weights with SHA-256 {found}, but the config names {sha256}: "
+            "this is another generator, or the file was changed."
+        )
+    return generator
+
+
+def load_weights(generator: Generator, state: Mapping[str, Tensor], *, origin: str) -> Generator:
+    """Load a state dict, every tensor accounted for, and freeze the generator.
+
+    Raises:
+        GeneratorError: names the missing, extra and mis-shaped tensors.
+    """
+    wanted = generator.state_dict()
+    complaints = [f"missing {name}" for name in wanted.keys() - state.keys()]
+    complaints += [f"unexpected {name}" for name in state.keys() - wanted.keys()]
+    complaints += [
+        f"{name} is {tuple(state[name].shape)}, expected {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    if complaints:
+        shown = "; ".join(sorted(complaints)[:6]) + (f"; and {len(complaints) - 6} more" if len(complaints) > 6 else "")
+        raise GeneratorError(f"{origin} does not fit {type(generator).__name__}({generator.config}): {shown}.")
+    generator.load_state_dict(state)
+    return generator.freeze()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one JSON object; :class:`GeneratorError` names the file when there is none or it holds something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise GeneratorError(f"{path} is missing.") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise GeneratorError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise GeneratorError(f"{path} should hold a JSON object, found {type(content).__name__}.")
+    return content
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write one JSON object, beside it first, then renamed."""
+    scratch = path.with_name(path.name + ".part")
+    scratch.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(scratch, path)

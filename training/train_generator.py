@@ -193,7 +193,9 @@ def train(recipe: Path, data_root: Path, out: Path, *, resume: bool, device: str
             progress.set_postfix(d=f"{loss_d.item():.2f}", g=f"{loss_g.item():.2f}")
         if done % 500 == 0 or done == iterations:
             if not (torch.isfinite(loss_d) and torch.isfinite(loss_g)):
-                raise SystemExit(f"the loss is no longer finite at iteration {done}; the last checkpoint is {checkpoint}.")
+                raise SystemExit(
+                    f"the loss is no longer finite at iteration {done}; the last checkpoint is {checkpoint}."
+                )
             state = {name: part.state_dict() for name, part in parts.items()}
             torch.save({**state, "random_state": torch.get_rng_state(), "iteration": done}, f"{checkpoint}.part")
             os.replace(f"{checkpoint}.part", checkpoint)
@@ -210,10 +212,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path, help="TOML file with [generator] and [generator_training]")
     parser.add_argument("--data", type=Path, required=True, help="folder with the data sets")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the generator, samples.png and checkpoint.pt")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the generator, samples.png and checkpoint.pt"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--preview-every", type=int, default=10**9, help="iterations between looks at the averaged weights")
+    parser.add_argument(
+        "--preview-every", type=int, default=10**9, help="iterations between looks at the averaged weights"
+    )
     arguments = parser.parse_args()
     train(
         arguments.recipe,

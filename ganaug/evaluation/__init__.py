@@ -1,0 +1,24 @@
+"""Measuring packs: RCA, DVN, label preservation, what a direction changes and where."""
+
+from ganaug.evaluation.change import Change, measure_change
+from ganaug.evaluation.classifier import predict, train_classifier
+from ganaug.evaluation.data import DATASETS, LabelledImages
+from ganaug.evaluation.dvn import direction_variation_naturalness
+from ganaug.evaluation.labels import label_hits, safe_ranges
+from ganaug.evaluation.rca import reconstructor_accuracy
+from ganaug.evaluation.segmenter import find_object, train_segmenter
+
+__all__ = [
+    "DATASETS",
+    "Change",
+    "LabelledImages",
+    "direction_variation_naturalness",
+    "find_object",
+    "label_hits",
+    "measure_change",
+    "predict",
+    "reconstructor_accuracy",
+    "safe_ranges",
+    "train_classifier",
+    "train_segmenter",
+]

@@ -52,7 +52,8 @@ def train_classifier(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = ConvNet(images.shape[1], int(labels.max()) + 1).to(device, memory_format=torch.channels_last)
+        network = ConvNet(images.shape[1], int(labels.max()) + 1)
+    network.to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
     rng = torch.Generator().manual_seed(seed)
@@ -67,7 +68,8 @@ def train_classifier(
         loss.backward()
         optimizer.step()
         schedule.step()
-    return network.eval()
+    network.eval()
+    return network
 
 
 @torch.no_grad()

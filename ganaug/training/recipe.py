@@ -1,0 +1,118 @@
+"""Recipes: TOML files that hold all that ``ganaug train`` needs to make one pack again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganaug.directions import DirectionPack, PackError, bundled_packs
+from ganaug.generators import Generator, GeneratorError
+from ganaug.generators.base import CONFIG_FILE, read_json
+from ganaug.generators.distribution import generator_from_distribution
+from ganaug.training.settings import DiscoverySettings, SettingsError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+TABLES = {"generator", "generator_training", "source", "pack", "discovery"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to train on, and how.
+
+    Attributes:
+        name: the recipe's, and its pack's.
+        generator: folder, bundled pack, or Hub id of the generator; empty if ``source`` names it.
+        source: a generator in a Python distribution, see :func:`ganaug.generators.generator_from_distribution`.
+        licence: of the pack.
+        settings: of the discovery.
+    """
+
+    name: str
+    generator: str
+    source: dict[str, str]
+    licence: str
+    settings: DiscoverySettings
+
+    def load_generator(self) -> Generator:
+        """The frozen generator that the recipe names."""
+        return generator_from_distribution(**self.source) if self.source else load_generator(self.generator)
+
+
+def read_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe: tables ``[pack]`` (generator, licence), ``[source]``, ``[discovery]``.
+
+    ``[generator]`` and ``[generator_training]`` are for ``training/train_generator.py``.
+
+    Args:
+        overrides: ``"key=value"`` settings of the discovery, or ``"generator=..."``.
+
+    Raises:
+        SettingsError: the file is missing, not TOML, or holds what no recipe holds.
+    """
+    path = Path(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f"there is no recipe {path}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from error
+    if unknown := sorted(content.keys() - TABLES):
+        raise SettingsError(f"{path} has unknown {', '.join(unknown)}. A recipe's tables: {', '.join(sorted(TABLES))}.")
+    given = parse_overrides(overrides)
+    pack = content.get("pack", {})
+    replaced = str(given.pop("generator", ""))
+    source = {} if replaced else content.get("source", {})
+    generator = replaced or str(pack.get("generator", ""))
+    if not generator and not source:
+        raise SettingsError(
+            f'{path} names no generator: give [pack] generator = "...", a [source] table, or generator=...'
+        )
+    try:
+        settings = DiscoverySettings.from_mapping({**content.get("discovery", {}), **given})
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from error
+    return Recipe(path.stem, generator, source, str(pack.get("licence", "apache-2.0")), settings)
+
+
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """``["steps=100", "precision=float32"]`` to ``{"steps": 100, "precision": "float32"}``; values as in TOML, or words."""
+    parsed: dict[str, Any] = {}
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator or not key:
+            raise SettingsError(f"settings are given as key=value, got {override!r}.")
+        try:
+            parsed[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed[key] = value
+    return parsed
+
+
+def load_generator(name: str | Path) -> Generator:
+    """A frozen generator from a generator's folder, a bundled pack, a pack's folder, or a Hub id of either.
+
+    Raises:
+        GeneratorError: nothing of the kind is found.
+    """
+    folder = Path(name)
+    try:
+        if str(name) in bundled_packs():
+            return DirectionPack.from_pretrained(name).generator
+        if folder.is_dir() and "format_version" in read_json(folder / CONFIG_FILE):
+            return DirectionPack.from_pretrained(folder).generator
+        if not folder.is_dir():
+            try:
+                return DirectionPack.from_pretrained(name).generator
+            except PackError:
+                if "/" not in str(name):
+                    raise
+        return Generator.from_pretrained(str(name)).freeze()
+    except PackError as error:
+        raise GeneratorError(f"no generator {str(name)!r}: {error}") from error

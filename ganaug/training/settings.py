@@ -1,0 +1,103 @@
+"""Every setting of a discovery run, in one checked place."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ganaug.training.direction_matrix import FIXED, LEARNED
+
+
+class SettingsError(ValueError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscoverySettings:
+    """Settings of :func:`ganaug.training.discover`; the defaults are the paper's where it states them.
+
+    Args:
+        num_directions: K, how many directions to look for.
+        direction_matrix: ``unit``, ``orthonormal`` or ``linear``; the baselines ``random`` and ``coordinate``;
+            ``given`` measures directions that exist.
+        reconstructor: ``lenet``, ``resnet18`` or ``auto`` (LeNet for grey images of at most 32 pixels).
+        reconstructor_width: multiplies LeNet's feature maps.
+        steps: optimiser steps.
+        batch_size: pairs of images a step.
+        max_magnitude, min_magnitude, magnitude_distribution: see :func:`ganaug.directions.draw_shifts`.
+        magnitude_loss: ``absolute`` (the paper) or ``squared``.
+        magnitude_weight: lambda, the weight of the magnitude's loss.
+        matrix_lr, reconstructor_lr: learning rates of Adam.
+        schedule: ``constant`` (the paper) or ``cosine``, a decay to zero at the last step.
+        precision: ``bfloat16`` (autocast) or ``float32``.
+        seed: of every random draw and initial weight.
+    """
+
+    num_directions: int = 64
+    direction_matrix: str = "unit"
+    reconstructor: str = "auto"
+    reconstructor_width: int = 1
+    steps: int = 10_000
+    batch_size: int = 32
+    max_magnitude: float = 6.0
+    min_magnitude: float = 0.5
+    magnitude_distribution: str = "uniform"
+    magnitude_loss: str = "absolute"
+    magnitude_weight: float = 0.25
+    matrix_lr: float = 1e-4
+    reconstructor_lr: float = 1e-4
+    schedule: str = "constant"
+    precision: str = "bfloat16"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        choices = {
+            "direction_matrix": LEARNED + FIXED,
+            "reconstructor": ("auto", "lenet", "resnet18"),
+            "magnitude_distribution": ("uniform", "normal"),
+            "magnitude_loss": ("absolute", "squared"),
+            "schedule": ("constant", "cosine"),
+            "precision": ("bfloat16", "float32"),
+        }
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in choices:
+                if value not in choices[field.name]:
+                    raise SettingsError(
+                        f"{field.name} should be one of {', '.join(choices[field.name])}; got {value!r}."
+                    )
+                continue
+            kind = type(field.default)
+            if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
+                raise SettingsError(
+                    f"{field.name} should be {'an integer' if kind is int else 'a number'}, got {value!r}."
+                )
+            least = 2 if field.name in ("num_directions", "batch_size") else 0 if field.name in MAY_BE_ZERO else None
+            if least is not None and value < least:
+                raise SettingsError(f"{field.name} should be at least {least}, got {value!r}.")
+            if least is None and not value > 0:
+                raise SettingsError(f"{field.name} should be positive, got {value!r}.")
+        if self.min_magnitude > self.max_magnitude:
+            raise SettingsError(
+                f"min_magnitude should not exceed max_magnitude, got {self.min_magnitude} and {self.max_magnitude}."
+            )
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> DiscoverySettings:
+        """Build settings from a recipe's table, naming unknown keys.
+
+        Raises:
+            SettingsError: an unknown key, a wrong type or a value out of range.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        if unknown := sorted(values.keys() - set(known)):
+            raise SettingsError(f"unknown setting {', '.join(unknown)}. Known: {', '.join(known)}.")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+MAY_BE_ZERO = frozenset({"seed", "min_magnitude", "magnitude_weight"})

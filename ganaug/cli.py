@@ -102,8 +102,8 @@ def demo(out: Path, steps: int, device: str | None) -> None:
     augmented, same_labels = transforms.LatentShift(direction="background", p=0.5)(images, labels)
     replaced = (augmented != images).flatten(1).any(1)
     click.echo(
-        f"   {int(replaced.sum())} of {len(images)} images replaced; {tuple(augmented.shape)} {augmented.dtype} as before; "
-        f"labels unchanged: {bool(torch.equal(labels, same_labels))}"
+        f"   {int(replaced.sum())} of {len(images)} images replaced; {tuple(augmented.shape)} {augmented.dtype} as "
+        f"before; labels unchanged: {bool(torch.equal(labels, same_labels))}"
     )
     rows = [
         titled(tile(batch.unflatten(0, (4, 10)) / 255, scale=2), title)
@@ -257,7 +257,8 @@ def augment(
     folder = ImageFolder(str(images))
     if len(folder.classes) != loaded.num_classes:
         raise click.UsageError(
-            f"{images} has {len(folder.classes)} class subfolders, but pack {loaded.name!r} draws {loaded.num_classes} classes."
+            f"{images} has {len(folder.classes)} class subfolders, but pack {loaded.name!r} draws "
+            f"{loaded.num_classes} classes."
         )
     if out.exists() and any(out.iterdir()):
         raise click.UsageError(f"{out} is not empty. Choose another folder, so that nothing is overwritten.")

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
+import tomllib
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

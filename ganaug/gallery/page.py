@@ -12,7 +12,8 @@ from ganaug.gallery.sheet import direction_strip
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 78rem; padding: 0 1rem; color: #1b1b1b; }
-ol { list-style: none; padding: 0; display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fill, minmax(22rem, 1fr)); }
+ol { list-style: none; padding: 0; display: grid; gap: 1.5rem;
+  grid-template-columns: repeat(auto-fill, minmax(22rem, 1fr)); }
 li { border: 1px solid #ddd; border-radius: 6px; padding: .8rem; }
 h2 { font-size: 1rem; margin: 0 0 .3rem; } h2 .unnamed { color: #777; font-weight: normal; }
 img { max-width: 100%; image-rendering: pixelated; } code { background: #f2f2f2; padding: 0 .25em; }
@@ -46,8 +47,8 @@ def write_page(
     page = folder / "index.html"
     page.write_text(
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n<style>{STYLE}</style>\n'
-        f"<h1>{title}</h1>\n<p>Each row walks one latent along the direction, from the low to the high end of its range. "
-        f"Name what you recognise: <code>ganaug name PACK INDEX=NAME</code>. {escape(measured)}</p>\n"
+        f"<h1>{title}</h1>\n<p>Each row walks one latent along the direction, from the low to the high end of its "
+        f"range. Name what you recognise: <code>ganaug name PACK INDEX=NAME</code>. {escape(measured)}</p>\n"
         f"<ol>\n{''.join(items)}</ol>\n</html>\n",
         encoding="utf-8",
     )

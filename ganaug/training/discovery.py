@@ -152,7 +152,9 @@ class _Run:
                 kind, generator.channels, settings.num_directions, width=settings.reconstructor_width
             ).to(self.device)
             self.reconstructor.to(memory_format=torch.channels_last)
-        groups: list[dict[str, Any]] = [{"params": list(self.reconstructor.parameters()), "lr": settings.reconstructor_lr}]
+        groups: list[dict[str, Any]] = [
+            {"params": list(self.reconstructor.parameters()), "lr": settings.reconstructor_lr}
+        ]
         if learned := [parameter for parameter in self.matrix.parameters() if parameter.requires_grad]:
             groups.append({"params": learned, "lr": settings.matrix_lr})
         self.optimizer = torch.optim.Adam(groups, fused=True)

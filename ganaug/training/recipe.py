@@ -82,7 +82,7 @@ def read_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 
 def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
-    """``["steps=100", "precision=float32"]`` to ``{"steps": 100, "precision": "float32"}``; values as in TOML, or words."""
+    """``["steps=100", "schedule=cosine"]`` to ``{"steps": 100, "schedule": "cosine"}``; values as in TOML, or words."""
     parsed: dict[str, Any] = {}
     for override in overrides:
         key, separator, value = override.partition("=")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,7 +18,7 @@ class LeNet(nn.Sequential):
     def __init__(self, in_channels: int, *, width: int = 1) -> None:
         widths = (in_channels, 6 * width, 16 * width, 120 * width)
         layers: list[nn.Module] = []
-        for in_width, out_width in zip(widths, widths[1:], strict=False):
+        for in_width, out_width in pairwise(widths):
             layers += [nn.Conv2d(in_width, out_width, 5, bias=False), nn.BatchNorm2d(out_width), nn.ReLU()]
             layers += [nn.MaxPool2d(2)]
         layers[-1:] = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
@@ -43,7 +45,7 @@ class UnfoldedConv2d(nn.Conv2d):
 def resnet18_features(in_channels: int) -> nn.Module:
     """torchvision's ResNet-18 up to its 512 pooled features, with a stem for a pair of images."""
     network: nn.Module = resnet18()
-    for block in network.layer4:
+    for block in network.get_submodule("layer4").children():
         for name in ("conv1", "conv2"):
             conv = getattr(block, name)
             unfolded = UnfoldedConv2d(conv.in_channels, conv.out_channels, 3, conv.stride, 1, bias=False)

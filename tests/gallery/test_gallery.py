@@ -1,0 +1,63 @@
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ganaug.directions import DirectionPack
+from ganaug.gallery import before_after_sheet, contact_sheet, direction_strip, write_page
+from ganaug.gallery.sheet import tile, walk
+from ganaug.generators import SNGAN
+
+
+@pytest.fixture(scope="module")
+def pack():
+    torch.manual_seed(0)
+    generator = SNGAN(latent_dim=8, channels=3, num_classes=10, widths=(8, 8, 8, 8)).freeze()
+    directions = F.normalize(torch.randn(5, 8), dim=1)
+    return DirectionPack(directions, generator=generator, names={"colour <b>": 3}, scores={"rca": 0.5}, name="tiny")
+
+
+def test_a_walk_passes_through_the_unshifted_image(pack):
+    latents, labels = torch.randn(2, 8), torch.tensor([1, 2])
+    images = walk(pack.generator, pack.directions[0], latents, labels, torch.tensor([-3.0, 0.0, 3.0]))
+    assert images.shape == (2, 3, 3, 32, 32)
+    torch.testing.assert_close(images[:, 1], (pack.generator(latents, labels) + 1) / 2)
+    assert not torch.allclose(images[:, 0], images[:, 2])
+
+
+def test_tiles_lie_where_they_should():
+    images = torch.zeros(2, 3, 1, 4, 4)
+    images[1, 2] = 1
+    sheet = np.asarray(tile(images, scale=2, gap=1))
+    assert sheet.shape == (17, 26, 3)
+    assert (sheet[9:, 18:] == 255).all() and (sheet[:8, :8] == 0).all()
+
+
+def test_every_direction_is_on_the_contact_sheet_and_named_ones_come_first(pack):
+    sheet = contact_sheet(pack, seeds=(0, 1), steps=3, columns=1)
+    strip = direction_strip(pack, 3, seeds=(0, 1), steps=3)
+    assert sheet.height >= 5 * strip.height
+    first = np.asarray(sheet)[12 : 12 + strip.height, 12 : 12 + strip.width]
+    assert np.array_equal(first, np.asarray(strip))
+
+
+def test_seeds_give_the_same_rows_whatever_the_other_seeds(pack):
+    one, two = (np.asarray(direction_strip(pack, 1, seeds=seeds, steps=3)) for seeds in ((4,), (4, 5)))
+    assert np.array_equal(one, two[: one.shape[0]])
+
+
+def test_before_and_after_differ_below_only(pack):
+    weak, strong = (np.asarray(before_after_sheet(pack, 2, interval=(-m, m))) for m in (0.5, 6.0))
+    differs = np.flatnonzero((weak[40:] != strong[40:]).any((1, 2)))
+    assert len(differs) and differs.min() > 96 - 40
+
+
+def test_the_page_shows_every_direction_and_escapes_names(pack, tmp_path):
+    page = write_page(pack, tmp_path / "page", seeds=(0,))
+    html = page.read_text()
+    pictures = re.findall(r'src="(direction_\d+\.png)"', html)
+    assert len(pictures) == 5 and pictures[0] == "direction_003.png"
+    assert all((page.parent / picture).stat().st_size > 0 for picture in pictures)
+    assert "colour &lt;b&gt;" in html and "<b>" not in html

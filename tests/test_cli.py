@@ -1,0 +1,176 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from torch.nn import functional as F
+
+from ganaug.cli import main
+from ganaug.directions import DirectionPack
+from ganaug.generators import SNGAN, Generator
+
+
+@pytest.fixture
+def run():
+    def invoke(*words, code=0):
+        result = CliRunner().invoke(main, [str(word) for word in words])
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return invoke
+
+
+@pytest.fixture
+def generator_folder(tmp_path):
+    torch.manual_seed(0)
+    generator = SNGAN(latent_dim=8, channels=1, widths=(8, 8, 8, 8)).freeze()
+    generator.save_pretrained(tmp_path / "generator")
+    return tmp_path / "generator"
+
+
+@pytest.fixture
+def pack_folder(tmp_path):
+    torch.manual_seed(0)
+    generator = SNGAN(latent_dim=8, channels=3, num_classes=2, widths=(8, 8, 8, 8)).freeze()
+    directions = F.normalize(torch.randn(3, 8), dim=1)
+    pack = DirectionPack(directions, generator=generator, names={"colour": 1})
+    return pack.save_pretrained(tmp_path / "pack")
+
+
+TINY = ("num_directions=3", "batch_size=4", "steps=4", "reconstructor=lenet")
+
+
+def test_help_names_every_command_and_the_way_on(run):
+    text = run("--help")
+    for command in ("demo", "train", "show", "name", "packs", "augment", "evaluate", "convert", "push", "pull"):
+        assert f"\n  {command} " in text
+        assert "Usage:" in run(command, "--help")
+    assert "ganaug demo" in text
+
+
+def test_train_help_lists_every_setting_with_its_default(run):
+    from ganaug.training import DiscoverySettings
+
+    text = run("train", "--help")
+    for key, value in DiscoverySettings().to_dict().items():
+        shown = f"{value:.0e}".replace("e-0", "e-") if isinstance(value, float) and value < 1e-2 else str(value)
+        assert f"{key}={shown}" in text, key
+
+
+def test_train_show_name_end_to_end(run, generator_folder, tmp_path):
+    out = tmp_path / "runs" / "mine"
+    text = run("train", "--generator", generator_folder, "--out", out, *TINY)
+    assert "RCA on 10,000 fresh pairs" in text
+    assert {file.name for file in out.iterdir()} >= {
+        "config.json",
+        "directions.safetensors",
+        "generator.safetensors",
+        "README.md",
+        "preview.png",
+        "metrics.jsonl",
+    }
+    run("name", out, "2=stroke", "0=slant")
+    run("name", out, "0=")
+    assert DirectionPack.from_pretrained(out).names == {"stroke": 2}
+    page = run("show", out, "--out", tmp_path / "page", "--seeds", 1)
+    assert "index.html" in page and "stroke" in (tmp_path / "page" / "index.html").read_text()
+
+
+def test_train_from_a_recipe_with_overrides(run, generator_folder, tmp_path):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(
+        f'[pack]\ngenerator = "{generator_folder}"\nlicence = "mit"\n'
+        '[discovery]\nnum_directions = 3\nbatch_size = 4\nsteps = 50\nreconstructor = "lenet"\n'
+    )
+    run("train", recipe, "--out", tmp_path / "out", "steps=2", "seed=5")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["method"]["steps"] == 2 and config["method"]["seed"] == 5 and config["licence"] == "mit"
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_resume_finishes(run, generator_folder, tmp_path):
+    words = ["train", "--generator", str(generator_folder), "--out", str(tmp_path / "out"), *TINY, "steps=300"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ganaug", *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    metrics = tmp_path / "out" / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and metrics.read_text()):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1 and "go on with --resume" in errors and "Traceback" not in errors
+    run(*words, "--resume")
+    assert DirectionPack.from_pretrained(tmp_path / "out").num_directions == 3
+
+
+def test_augment_keeps_classes_sizes_and_counts(run, pack_folder, tmp_path):
+    for label in ("cat", "dog"):
+        (tmp_path / "in" / label).mkdir(parents=True)
+        for k in range(2):
+            Image.new("RGB", (20, 28), (200, 30 * k, 90)).save(tmp_path / "in" / label / f"{k}.png")
+    words = ("augment", tmp_path / "in", tmp_path / "out", "--pack", pack_folder, "--direction", "colour", "--copies", 3)
+    assert "12 images" in run(*words)
+    files = sorted((tmp_path / "out").rglob("*.png"))
+    assert len(files) == 12 and {file.parent.name for file in files} == {"cat", "dog"}
+    assert {Image.open(file).size for file in files} == {(20, 28)}
+    assert len({file.read_bytes() for file in files}) == 12, "every augmented image is another one"
+    assert "is not empty" in run(*words, code=2)
+
+
+def test_augment_names_a_wrong_number_of_classes(run, pack_folder, tmp_path):
+    (tmp_path / "in" / "only").mkdir(parents=True)
+    Image.new("RGB", (32, 32)).save(tmp_path / "in" / "only" / "a.png")
+    text = run("augment", tmp_path / "in", tmp_path / "out", "--pack", pack_folder, "--direction", 0, code=2)
+    assert "has 1 class subfolders" in text and "draws 2 classes" in text
+
+
+def test_convert_writes_a_generator_that_loads(run, tmp_path):
+    from ganaug.generators import DCGAN
+
+    torch.manual_seed(0)
+    network = DCGAN(latent_dim=6, width=4, image_size=16).freeze()
+    torch.save({"netG_state_dict": network.state_dict(), "epoch": 3}, tmp_path / "weights.tar")
+    text = run("convert", tmp_path / "weights.tar", "--out", tmp_path / "generator")
+    assert "dcgan" in text and "16 pixels" in text and network.weights_sha256() in text
+    latents = torch.randn(2, 6)
+    assert torch.equal(Generator.from_pretrained(tmp_path / "generator")(latents), network(latents))
+
+
+def test_packs_lists_the_bundled_ones_with_their_names(run):
+    text = run("packs")
+    for name in ("digits", "mnist", "faces"):
+        assert f"{name}: " in text
+    assert "background" in text
+
+
+def test_demo_runs_the_whole_job(run, tmp_path):
+    text = run("demo", "--out", tmp_path / "demo", "--steps", 6, "--device", "cpu")
+    assert "labels unchanged: True" in text
+    pack = DirectionPack.from_pretrained(tmp_path / "demo" / "pack")
+    assert pack.num_directions == 16
+    for picture in ("discovered.png", "background.png"):
+        with Image.open(tmp_path / "demo" / picture) as image:
+            assert image.width > 300 and len(set(image.convert("L").resize((64, 64)).tobytes())) > 20
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--out", "x"], "give a RECIPE"),
+        (["train", "none.toml", "--out", "x"], "there is no recipe none.toml"),
+        (["train", "--generator", "nowhere", "--out", "x"], "no generator 'nowhere'"),
+        (["train", "--generator", "digits", "--out", "x", "stesp=3"], "unknown setting stesp"),
+        (["show", "nowhere"], "no bundled pack and no folder 'nowhere'"),
+        (["convert", "nowhere.pt", "--out", "x"], "there is no file nowhere.pt"),
+        (["evaluate", "digits"], "needs --data FOLDER"),
+        (["augment", ".", "x", "--direction", "backgruond"], "Did you mean background?"),
+    ],
+)
+def test_mistakes_are_one_message_without_a_traceback(words, message):
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code in (1, 2) and message in " ".join(result.output.split()), result.output
+    assert isinstance(result.exception, SystemExit)

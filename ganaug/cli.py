@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ganaug.errors import UserError
+
 if TYPE_CHECKING:
     from ganaug.directions import DirectionPack
 
@@ -20,13 +22,9 @@ class Commands(click.Group):
     """Shows the errors that are the user's to mend as one message, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from ganaug.directions import PackError
-        from ganaug.generators import GeneratorError
-        from ganaug.training import DiscoveryError, SettingsError
-
         try:
             return super().invoke(ctx)
-        except (PackError, GeneratorError, DiscoveryError, SettingsError, FileNotFoundError) as error:
+        except (UserError, FileNotFoundError) as error:
             raise click.ClickException(str(error)) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -171,6 +169,7 @@ def train(
     pack = discover(network, out=out, resume=resume, device=device, **chosen.settings.to_dict())
     network.to("cpu")
     pack.name, pack.licence, pack.generator_source = chosen.name, chosen.licence, chosen.source
+    pack.scores["rca_command"] = f"ganaug train {recipe or f'--generator {generator}'} {' '.join(settings)}".rstrip()
     pack.preview = contact_sheet(pack)
     pack.save_pretrained(out)
     click.echo(f"RCA on 10,000 fresh pairs: {pack.scores['rca']:.4f}")

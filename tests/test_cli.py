@@ -112,7 +112,17 @@ def test_augment_keeps_classes_sizes_and_counts(run, pack_folder, tmp_path):
         (tmp_path / "in" / label).mkdir(parents=True)
         for k in range(2):
             Image.new("RGB", (20, 28), (200, 30 * k, 90)).save(tmp_path / "in" / label / f"{k}.png")
-    words = ("augment", tmp_path / "in", tmp_path / "out", "--pack", pack_folder, "--direction", "colour", "--copies", 3)
+    words = (
+        "augment",
+        tmp_path / "in",
+        tmp_path / "out",
+        "--pack",
+        pack_folder,
+        "--direction",
+        "colour",
+        "--copies",
+        3,
+    )
     assert "12 images" in run(*words)
     files = sorted((tmp_path / "out").rglob("*.png"))
     assert len(files) == 12 and {file.parent.name for file in files} == {"cat", "dog"}

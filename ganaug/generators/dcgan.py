@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from ganaug.generators.base import Generator, GeneratorError
@@ -28,9 +30,18 @@ class DCGAN(Generator):
         doublings = image_size.bit_length() - 4
         widths = [width << k for k in range(doublings, -1, -1)]
         layers: list[nn.Module] = [nn.ConvTranspose2d(latent_dim, widths[0], 4, 1, 0, bias=False)]
-        for in_width, out_width in zip(widths, widths[1:], strict=False):
-            layers += [nn.BatchNorm2d(in_width), nn.ReLU(), nn.ConvTranspose2d(in_width, out_width, 4, 2, 1, bias=False)]
-        layers += [nn.BatchNorm2d(width), nn.ReLU(), nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False), nn.Tanh()]
+        for in_width, out_width in pairwise(widths):
+            layers += [
+                nn.BatchNorm2d(in_width),
+                nn.ReLU(),
+                nn.ConvTranspose2d(in_width, out_width, 4, 2, 1, bias=False),
+            ]
+        layers += [
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False),
+            nn.Tanh(),
+        ]
         self.main = nn.Sequential(*layers)
 
     def synthesize(self, latents: Tensor, labels: Tensor | None) -> Tensor:

@@ -26,7 +26,9 @@ def generator_from_distribution(*, distribution: str, version: str, path: str, f
     try:
         installed = metadata.distribution(distribution)
     except metadata.PackageNotFoundError as error:
-        raise GeneratorError(f"the generator lies in the Python distribution {distribution}, which is missing. {remedy}") from error
+        raise GeneratorError(
+            f"the generator lies in the Python distribution {distribution}, which is missing. {remedy}"
+        ) from error
     file = Path(str(installed.locate_file(path)))
     if not file.is_file():
         raise GeneratorError(f"{distribution} {installed.version} has no {path}; version {version} has. {remedy}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,7 +24,8 @@ class ConditionalBatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         assert labels is not None
         gain, offset = self.gain(labels), self.offset(labels)
-        return super().forward(x) * gain[:, :, None, None] + offset[:, :, None, None]
+        out: Tensor = super().forward(x) * gain[:, :, None, None] + offset[:, :, None, None]
+        return out
 
 
 class PlainBatchNorm2d(nn.BatchNorm2d):
@@ -52,7 +54,8 @@ class UpBlock(nn.Module):
         h = F.interpolate(F.relu(self.norm1(x, labels)), scale_factor=2)
         h = F.relu(self.norm2(self.conv1(h), labels))
         # A 1 x 1 convolution and nearest-neighbour doubling commute; this order is four times cheaper.
-        return self.conv2(h) + F.interpolate(self.shortcut(x), scale_factor=2)
+        out: Tensor = self.conv2(h) + F.interpolate(self.shortcut(x), scale_factor=2)
+        return out
 
 
 class SNGAN(Generator):
@@ -91,7 +94,7 @@ class SNGAN(Generator):
         self.bottom_size = bottom_size
         self.dense = nn.Linear(latent_dim, widths[0] * bottom_size**2)
         self.blocks = nn.ModuleList(
-            UpBlock(in_width, out_width, num_classes) for in_width, out_width in zip(widths, widths[1:], strict=False)
+            UpBlock(in_width, out_width, num_classes) for in_width, out_width in pairwise(widths)
         )
         self.norm = PlainBatchNorm2d(widths[-1])
         self.to_image = nn.Conv2d(widths[-1], channels, 3, padding=1)
@@ -100,4 +103,5 @@ class SNGAN(Generator):
         h = self.dense(latents).unflatten(1, (-1, self.bottom_size, self.bottom_size))
         for block in self.blocks:
             h = block(h, labels)
-        return self.to_image(F.relu(self.norm(h))).tanh()
+        images: Tensor = self.to_image(F.relu(self.norm(h))).tanh()
+        return images

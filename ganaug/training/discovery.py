@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from ganaug.directions import DirectionPack, draw_shifts
+from ganaug.errors import UserError
 from ganaug.evaluation.rca import reconstructor_accuracy
 from ganaug.generators import Generator
 from ganaug.generators.precision import autocast
@@ -32,7 +33,7 @@ CHECKPOINT_FILE = "checkpoint.pt"
 METRICS_FILE = "metrics.jsonl"
 
 
-class DiscoveryError(RuntimeError):
+class DiscoveryError(UserError, RuntimeError):
     """A discovery run cannot start, go on or resume; the message says why and what to do."""
 
 

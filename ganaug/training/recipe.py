@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ganaug.directions import DirectionPack, PackError, bundled_packs
-from ganaug.generators import Generator, GeneratorError
+from ganaug.generators import Generator, GeneratorError, generator_from_distribution
 from ganaug.generators.base import CONFIG_FILE, read_json
-from ganaug.generators.distribution import generator_from_distribution
 from ganaug.training.settings import DiscoverySettings, SettingsError
 
 if sys.version_info >= (3, 11):

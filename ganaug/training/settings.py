@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ganaug.errors import UserError
 from ganaug.training.direction_matrix import FIXED, LEARNED
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError, ValueError):
     """A setting is unknown, of the wrong type or out of range."""
 
 

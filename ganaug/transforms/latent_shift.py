@@ -104,9 +104,8 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
         return tree_unflatten(transformed, spec)
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
-        unsupported = (tv_tensors.BoundingBoxes, tv_tensors.Mask, tv_tensors.Video)
-        if keypoints := getattr(tv_tensors, "KeyPoints", None):
-            unsupported += (keypoints,)
+        names = ("BoundingBoxes", "KeyPoints", "Mask", "Video")
+        unsupported = tuple(getattr(tv_tensors, name) for name in names if hasattr(tv_tensors, name))
         for item in flat_inputs:
             if isinstance(item, unsupported):
                 raise ValueError(
@@ -145,7 +144,9 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
         if shifted.shape[-2:] != inpt.shape[-2:]:
             shifted = F.interpolate(shifted, inpt.shape[-2:], mode="bilinear", antialias=True)
         output = inpt.as_subclass(Tensor).clone()
-        output[replace] = (shifted * 255).round().to(torch.uint8) if inpt.dtype == torch.uint8 else shifted.to(inpt.dtype)
+        output[replace] = (
+            (shifted * 255).round().to(torch.uint8) if inpt.dtype == torch.uint8 else shifted.to(inpt.dtype)
+        )
         return tv_tensors.wrap(output, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else output
 
     def _labels(self, sample: Any, images: Any) -> Tensor:
@@ -157,7 +158,8 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
         )
         if generator.num_classes == 0:
             raise ValueError(
-                f"pack {self.pack.name!r} has an unconditional generator and no encoder, so it can't keep labels. {ways_out}"
+                f"pack {self.pack.name!r} has an unconditional generator and no encoder, so it can't keep labels. "
+                + ways_out
             )
         if isinstance(images, PIL.Image.Image) or (isinstance(images, Tensor) and images.ndim == 3):
             raise ValueError(f"got one image, but pack {self.pack.name!r} has no encoder. {ways_out}")
@@ -201,7 +203,9 @@ def _indices(pack: DirectionPack, direction: str | int | Sequence[str | int]) ->
     if isinstance(direction, (str, int)):
         return [pack.index(direction)]
     if not isinstance(direction, Sequence) or not direction:
-        raise ValueError(f'direction should be a name, an index, a non-empty list of them, or "any"; got {direction!r}.')
+        raise ValueError(
+            f'direction should be a name, an index, a non-empty list of them, or "any"; got {direction!r}.'
+        )
     return [pack.index(one) for one in direction]
 
 
@@ -211,6 +215,8 @@ def _interval(pack: DirectionPack, index: int, magnitude: str | float | tuple[fl
             return pack.range_of(index)
     elif isinstance(magnitude, (int, float)) and not isinstance(magnitude, bool):
         return float(magnitude), float(magnitude)
-    elif isinstance(magnitude, Sequence) and len(magnitude) == 2 and magnitude[0] <= magnitude[1]:
-        return float(magnitude[0]), float(magnitude[1])
+    elif isinstance(magnitude, (tuple, list)) and len(magnitude) == 2:
+        low, high = (float(bound) for bound in magnitude)
+        if low <= high:
+            return low, high
     raise ValueError(f'magnitude should be "safe", a number, or (low, high) with low <= high; got {magnitude!r}.')

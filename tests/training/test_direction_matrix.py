@@ -54,7 +54,7 @@ def test_more_unit_directions_than_dimensions_are_fine_but_not_orthonormal_ones(
     assert DirectionMatrix("unit", 20, 8, rng=rng()).rows.shape == (20, 8)
     assert DirectionMatrix("random", 20, 8, rng=rng()).rows.shape == (20, 8)
     for kind in ("orthonormal", "coordinate"):
-        with pytest.raises(ValueError, match="20 .* directions don't fit in 8 latent dimensions"):
+        with pytest.raises(ValueError, match=r"20 .* directions don't fit in 8 latent dimensions"):
             DirectionMatrix(kind, 20, 8)
 
 

@@ -277,7 +277,9 @@ def test_impossible_settings_are_named(settings, message):
 
 
 def test_stopping_without_a_folder_says_that_nothing_is_kept():
-    script = SCRIPT.replace("out=sys.argv[1], ", "").replace("steps=60", "steps=10**6").replace("log_every=4", "log_every=1")
+    script = (
+        SCRIPT.replace("out=sys.argv[1], ", "").replace("steps=60", "steps=10**6").replace("log_every=4", "log_every=1")
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", script, "-", "fresh"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -1,0 +1,116 @@
+"""Enough of the Hub's HTTP interface, on this machine, for the real client to upload to and download from."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
+
+COMMIT = "a" * 40
+
+
+class HubServer(ThreadingHTTPServer):
+    """Repositories are dictionaries from path to bytes; ``served`` lists the files that were downloaded."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.repositories: dict[str, dict[str, bytes]] = {}
+        self.served: list[str] = []
+        self.endpoint = f"http://127.0.0.1:{self.server_port}"
+
+    def __enter__(self) -> HubServer:
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: HubServer
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+    def answer(self, content: object = None, *, status: int = 200, body: bytes | None = None, **headers: str) -> None:
+        body = json.dumps(content).encode() if body is None else body
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def missing(self, code: str) -> None:
+        self.answer({"error": code}, status=404, X_Error_Code=code)
+
+    def do_GET(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(/tree/[^/]+|/revision/[^/]+)?", path):
+            files = self.server.repositories.get(match[1])
+            if files is None:
+                self.missing("RepoNotFound")
+            elif (match[2] or "").startswith("/tree"):
+                rows = [
+                    {"type": "file", "path": name, "size": len(body), "oid": hashlib.sha1(body).hexdigest()}
+                    for name, body in files.items()
+                ]
+                self.answer(rows)
+            else:
+                siblings = [{"rfilename": name} for name in files]
+                self.answer({"id": match[1], "modelId": match[1], "sha": COMMIT, "siblings": siblings, "tags": []})
+        elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            body = self.server.repositories.get(match[1], {}).get(match[3])
+            if body is None:
+                self.missing("EntryNotFound" if match[1] in self.server.repositories else "RepoNotFound")
+                return
+            if self.command == "GET":
+                self.server.served.append(match[3])
+            etag = f'"{hashlib.sha1(body).hexdigest()}"'
+            self.answer(body=body, ETag=etag, X_Repo_Commit=COMMIT)
+        else:
+            self.missing("EntryNotFound")
+
+    do_HEAD = do_GET
+
+    def do_POST(self) -> None:
+        length = self.headers["Content-Length"]
+        data = self.rfile.read(int(length)) if length else self.read_chunks()
+        path = unquote(urlsplit(self.path).path)
+        if path == "/api/repos/create":
+            wanted = json.loads(data)
+            name = f"{wanted.get('organization') or 'me'}/{wanted['name']}"
+            self.server.repositories.setdefault(name, {})
+            self.answer({"url": f"{self.server.endpoint}/{name}", "name": name, "id": name})
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/[^/]+", path):
+            rows = [
+                {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
+                for file in json.loads(data)["files"]
+            ]
+            self.answer({"files": rows})
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/[^/]+", path):
+            for line in map(json.loads, data.splitlines()):
+                if line["key"] == "file":
+                    self.server.repositories[match[1]][line["value"]["path"]] = base64.b64decode(
+                        line["value"]["content"]
+                    )
+            self.answer({"commitUrl": f"{self.server.endpoint}/{match[1]}/commit/{COMMIT}", "commitOid": COMMIT})
+        elif path == "/api/validate-yaml":
+            self.answer({"errors": [], "warnings": []})
+        else:
+            self.missing("EntryNotFound")
+
+    def read_chunks(self) -> bytes:
+        data = b""
+        while size := int(self.rfile.readline(), 16):
+            data += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return data

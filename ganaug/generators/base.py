@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from huggingface_hub import ModelHubMixin, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -21,6 +23,20 @@ from ganaug.errors import UserError
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "generator.safetensors"
+
+# What torch.load(weights_only=True) raises on files that are damaged, or hold more than tensors and plain containers.
+UNREADABLE = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 class GeneratorError(UserError, ValueError):
@@ -200,6 +216,23 @@ class Generator(
             module, latent_dim=latent_dim, image_size=image_size, channels=channels, num_classes=num_classes
         )
         return generator.freeze().check()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
+        """Load a frozen generator from a folder or a Hub id; options as in ``huggingface_hub.ModelHubMixin``.
+
+        Raises:
+            GeneratorError: nothing is found there, or what is found is damaged, of an unknown architecture, or has
+                another hash than its config names.
+        """
+        name = str(pretrained_model_name_or_path)
+        try:
+            generator: Self = super().from_pretrained(name, **options)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise GeneratorError(f"{name}: {CONFIG_FILE} is not valid JSON: {error}") from error
+        except (HFValidationError, LocalEntryNotFoundError, HfHubHTTPError) as error:
+            raise GeneratorError(f"there is no generator {name!r}, neither a folder nor on the Hub: {error}") from error
+        return generator
 
     def _save_pretrained(self, save_directory: Path) -> None:
         self.save_weights(save_directory / WEIGHTS_FILE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganaug.generators.base import Generator, GeneratorError, load_weights
+from ganaug.generators.base import UNREADABLE, Generator, GeneratorError, load_weights
 from ganaug.generators.dcgan import DCGAN
 
 WRAPPERS = ("netG_state_dict", "generator_state_dict", "generator", "g_ema", "netG", "state_dict")
@@ -38,7 +37,7 @@ def convert_checkpoint(path: str | Path) -> Generator:
             f"{path} is refused: it is damaged, or holds more than tensors and plain containers, and running what a "
             f"pickle asks for is not safe. Save a plain state dict instead. ({str(error).splitlines()[0]})"
         ) from error
-    except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise GeneratorError(f"{path} can't be read as a checkpoint; is it whole? ({error})") from error
     state = _state_dict(content)
     if dcgan_config := _dcgan_config(state):

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import pickle
 import signal
 import threading
 import time
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +22,7 @@ from ganaug.directions import DirectionPack, draw_shifts
 from ganaug.errors import UserError
 from ganaug.evaluation.rca import reconstructor_accuracy
 from ganaug.generators import Generator
+from ganaug.generators.base import UNREADABLE
 from ganaug.generators.precision import autocast
 from ganaug.training.direction_matrix import DirectionMatrix
 from ganaug.training.reconstructor import Reconstructor, default_reconstructor
@@ -236,7 +235,7 @@ class _Run:
             raise DiscoveryError(f"there is no {path} to resume from. Start the run without --resume (resume=True).")
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
-        except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError) as error:
+        except UNREADABLE as error:
             raise DiscoveryError(f"{path} is damaged ({error}). Delete it and start again.") from error
         for name, mine in self.identity().items():
             if state[name] != mine:

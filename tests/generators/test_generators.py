@@ -1,0 +1,206 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ganaug.generators import DCGAN, SNGAN, Generator, GeneratorError
+
+
+def sngan(**options):
+    torch.manual_seed(0)
+    return SNGAN(**{"latent_dim": 8, "widths": (8, 8, 8, 8), **options}).freeze()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("num_classes", [0, 5])
+@pytest.mark.parametrize(("widths", "size"), [((8, 8, 8, 8), 32), ((16, 8, 8, 4, 4), 64), ((8, 4), 8)])
+def test_sngan_draws_images_of_the_size_its_widths_give(channels, num_classes, widths, size):
+    generator = sngan(channels=channels, num_classes=num_classes, widths=widths)
+    images = generator(generator.sample_latents(3), generator.sample_labels(3))
+    assert images.shape == (3, channels, size, size) and generator.image_size == size
+    assert images.abs().max() <= 1 and images.std() > 0
+
+
+def test_sngan_of_the_paper_has_the_papers_size():
+    dense, block, to_image = 129 * 4096, 2 * (257 * 256 + 8 * 256 * 256) + 4 * 256, 3 * (9 * 256 + 1)
+    assert sum(p.numel() for p in SNGAN().parameters()) == dense + 3 * block + 2 * 256 + to_image
+
+
+@pytest.mark.parametrize("size", [8, 32, 64])
+def test_dcgan_draws_images_of_its_size(size):
+    generator = DCGAN(latent_dim=6, width=4, image_size=size).freeze()
+    assert generator(generator.sample_latents(2)).shape == (2, 3, size, size)
+
+
+def test_labels_change_the_image(conditional_generator):
+    latents = torch.randn(1, 8).expand(10, -1)
+    images = conditional_generator(latents, torch.arange(10))
+    assert len({image.numpy().tobytes() for image in images}) == 10
+
+
+def test_draws_follow_their_random_generator(conditional_generator):
+    rngs = [torch.Generator().manual_seed(4) for _ in range(2)]
+    first, second = (conditional_generator.sample_latents(5, rng=rng) for rng in rngs)
+    assert torch.equal(first, second) and first.shape == (5, 8)
+    labels = conditional_generator.sample_labels(500)
+    assert labels.unique().tolist() == list(range(10))
+    assert sngan().sample_labels(3) is None
+
+
+@pytest.mark.parametrize("options", [{"channels": 1}, {"num_classes": 4}, {"widths": (16, 8, 8)}])
+def test_a_saved_generator_draws_the_very_same_images(tmp_path, options):
+    generator = sngan(**options)
+    generator.save_pretrained(tmp_path / "g")
+    for cls in (Generator, SNGAN):
+        again = cls.from_pretrained(tmp_path / "g")
+        latents, labels = generator.sample_latents(2), generator.sample_labels(2)
+        assert type(again) is SNGAN and torch.equal(again(latents, labels), generator(latents, labels))
+        assert not again.training and not any(p.requires_grad for p in again.parameters())
+    assert again.weights_sha256() == generator.weights_sha256()
+
+
+def test_loading_as_another_architecture_is_refused(tmp_path):
+    sngan().save_pretrained(tmp_path / "g")
+    with pytest.raises(GeneratorError, match="holds a SNGAN, not a DCGAN"):
+        DCGAN.from_pretrained(tmp_path / "g")
+
+
+def test_the_hash_tells_weights_apart_and_nothing_else(tmp_path):
+    generator, other = sngan(), sngan()
+    assert generator.weights_sha256() == other.to(memory_format=torch.channels_last).weights_sha256()
+    other.to_image.bias.data[0] += 1e-6
+    assert generator.weights_sha256() != other.weights_sha256()
+
+
+def _tensors(change):
+    def damage(folder):
+        tensors = load_file(folder / "generator.safetensors")
+        change(tensors)
+        save_file(tensors, folder / "generator.safetensors")
+
+    return damage
+
+
+def _config(**changes):
+    def damage(folder):
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return damage
+
+
+def _cut(folder):
+    path = folder / "generator.safetensors"
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+DAMAGE = {
+    "cut": (_cut, "generator.safetensors is not a whole safetensors file"),
+    "no weights": (lambda folder: (folder / "generator.safetensors").unlink(), "generator.safetensors is missing"),
+    "no config": (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
+    "bad config": (lambda folder: (folder / "config.json").write_text("{"), "config.json is not valid JSON"),
+    "missing tensor": (_tensors(lambda t: t.pop("dense.bias")), "missing dense.bias"),
+    "extra tensor": (_tensors(lambda t: t.update(spy=torch.ones(1))), "unexpected spy"),
+    "misshaped": (
+        _tensors(lambda t: t.update({"dense.bias": torch.ones(2)})),
+        r"dense.bias is \(2,\), expected \(128,\)",
+    ),
+    "other weights": (_tensors(lambda t: t["dense.bias"].add_(1)), "but the config names"),
+    "architecture": (_config(architecture="gan9000"), "unknown generator architecture 'gan9000'. Known: dcgan, sngan"),
+    "unknown argument": (_config(depth=4), "config does not fit architecture 'sngan'"),
+    "bad argument": (_config(channels=2), r"channels should be 1 \(grey\) or 3 \(colour\), got 2"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damage_is_refused_by_name(tmp_path, case):
+    sngan().save_pretrained(tmp_path / "g")
+    damage, message = DAMAGE[case]
+    damage(tmp_path / "g")
+    with pytest.raises(GeneratorError, match=message):
+        Generator.from_pretrained(tmp_path / "g")
+
+
+@pytest.mark.parametrize(
+    ("latents", "labels", "message"),
+    [
+        (torch.zeros(2, 9), torch.zeros(2).long(), r"latents should have shape \(N, 8\), got \(2, 9\)"),
+        (torch.zeros(8), torch.zeros(1).long(), r"latents should have shape \(N, 8\), got \(8,\)"),
+        (torch.zeros(2, 8), None, r"needs labels of shape \(2,\) with integers from 0 to 9; none were given"),
+        (torch.zeros(2, 8), torch.zeros(3).long(), r"got torch.int64 of shape \(3,\)"),
+        (torch.zeros(2, 8), torch.zeros(2), "got torch.float32"),
+        (torch.zeros(2, 8), torch.tensor([0, 10]), "got values from 0 to 10"),
+    ],
+)
+def test_wrong_latents_and_labels_are_named(conditional_generator, latents, labels, message):
+    with pytest.raises(GeneratorError, match=message):
+        conditional_generator(latents, labels)
+
+
+def test_labels_for_an_unconditional_generator_are_refused():
+    with pytest.raises(GeneratorError, match="unconditional"):
+        sngan()(torch.zeros(2, 8), torch.zeros(2).long())
+
+
+class Network(nn.Module):
+    def __init__(self, finish):
+        super().__init__()
+        self.linear = nn.Linear(5, 3 * 8 * 8)
+        self.finish = finish
+
+    def forward(self, latents):
+        return self.finish(self.linear(latents).unflatten(1, (3, 8, 8)))
+
+
+def from_module(finish):
+    torch.manual_seed(0)
+    return Generator.from_module(Network(finish), latent_dim=5, image_size=8, channels=3)
+
+
+def test_any_network_becomes_a_frozen_generator():
+    generator = from_module(torch.tanh)
+    latents = generator.sample_latents(2)
+    assert torch.equal(generator(latents), generator.module(latents))
+    assert not generator.training and not any(p.requires_grad for p in generator.parameters())
+
+
+@pytest.mark.parametrize(
+    ("finish", "message"),
+    [
+        (
+            lambda x: x.tanh()[:, :, :4],
+            r"returned torch.float32 \(2, 3, 4, 8\) .*expected floats of shape \(2, 3, 8, 8\)",
+        ),
+        (lambda x: (x.tanh(),), "returned tuple"),
+        (torch.sigmoid, r"expected \[-1, 1\]. Rescale its output: for \[0, 1\] return 2 \* x - 1"),
+        (lambda x: 127 * x.tanh() + 128, r"for \[0, 255\]"),
+        (lambda x: x / 0, "NaN or Inf"),
+        (lambda x: torch.linspace(-1, 1, x.numel() // 2).reshape(1, 3, 8, 8).expand_as(x), "ignores its latents"),
+    ],
+)
+def test_a_network_that_is_not_what_was_said_of_it_is_refused(finish, message):
+    with pytest.raises(GeneratorError, match=message):
+        from_module(finish)
+
+
+def test_a_network_of_ones_own_can_not_be_saved_and_says_what_to_do(tmp_path):
+    with pytest.raises(GeneratorError, match=r"DirectionPack.from_pretrained\(path, generator=generator\)"):
+        from_module(torch.tanh).save_pretrained(tmp_path / "g")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"latent_dim": 0}, "latent_dim should be an integer of at least 1, got 0"),
+        ({"num_classes": -1}, "num_classes should be an integer of at least 0, got -1"),
+        ({"channels": 4}, "got 4"),
+        ({"widths": (8,)}, "widths should be two or more positive integers"),
+    ],
+)
+def test_impossible_sizes_are_named(options, message):
+    with pytest.raises(GeneratorError, match=message):
+        sngan(**options)
+    with pytest.raises(GeneratorError, match="power of two of at least 8, got 48"):
+        DCGAN(image_size=48)

@@ -1,0 +1,224 @@
+import copy
+
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, TensorDataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from ganaug.directions import DirectionPack
+from ganaug.generators import SNGAN
+from ganaug.transforms import LatentShift
+
+
+def batch(count=16, size=(32, 32), dtype=torch.float32):
+    rng = torch.Generator().manual_seed(2)
+    images = torch.rand(count, 3, *size, generator=rng)
+    labels = torch.arange(count) % 10
+    return ((images * 255).to(torch.uint8) if dtype == torch.uint8 else images.to(dtype)), labels
+
+
+def replaced(before, after):
+    return (before != after).flatten(1).any(1)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("size", [(32, 32), (20, 28), (64, 64)])
+def test_a_share_of_the_batch_is_replaced_and_the_rest_untouched(pack, dtype, size):
+    images, labels = batch(400 if size == (32, 32) else 40, size, dtype)
+    original = images.clone()
+    torch.manual_seed(0)
+    shifted, same = LatentShift("background", pack=pack, p=0.3)(images, labels)
+    assert same is labels and torch.equal(images, original), "inputs are left alone"
+    assert shifted.shape == images.shape and shifted.dtype == dtype
+    share = replaced(images, shifted).float().mean().item()
+    assert 0 < share < 1 and (size != (32, 32) or abs(share - 0.3) < 0.08)
+    if dtype.is_floating_point:
+        assert shifted.min() >= 0 and shifted.max() <= 1
+
+
+def test_replaced_images_are_the_shifted_images_of_their_labels(pack):
+    images, labels = batch(12)
+    shift = LatentShift("background", pack=pack, p=0.5)
+    torch.manual_seed(3)
+    shifted, _ = shift(images, labels)
+    torch.manual_seed(3)
+    params = shift.make_params([images])
+    where = params["replace"]
+    assert 0 < where.sum() < 12 and (params["magnitudes"].abs() <= 4).all()
+    latents = params["latents"] + params["magnitudes"][:, None] * pack.directions[4]
+    expected = (pack.generator(latents, labels[where]) + 1) / 2
+    torch.testing.assert_close(shifted[where], expected)
+    assert torch.equal(shifted[~where], images[~where])
+
+
+def test_the_seed_decides_all_draws(pack):
+    images, labels = batch()
+    shift = LatentShift("any", pack=pack)
+    results = []
+    for seed in (5, 5, 6):
+        torch.manual_seed(seed)
+        results.append(shift(images, labels)[0])
+    assert torch.equal(results[0], results[1]) and not torch.equal(results[0], results[2])
+
+
+@pytest.mark.parametrize(("p", "count"), [(0, 0), (1, 16), (0.0, 0), (1.0, 16)])
+def test_p_zero_and_one(pack, p, count):
+    images, labels = batch()
+    assert replaced(images, LatentShift("background", pack=pack, p=p)(images, labels)[0]).sum() == count
+
+
+@pytest.mark.parametrize(
+    ("direction", "indices"),
+    [("stroke", {2}), (5, {5}), (["stroke", 4], {2, 4}), ("any", {0, 2, 4})],
+)
+def test_directions_by_name_index_list_or_any_that_is_usable(pack, direction, indices):
+    images, _ = batch(200)
+    params = LatentShift(direction, pack=pack, p=1, magnitude=2.0).make_params([images])
+    assert set(params["indices"].tolist()) == indices
+
+
+@pytest.mark.parametrize(
+    ("magnitude", "low", "high"), [("safe", -3.0, 3.0), (2.5, 2.5, 2.5), (-1, -1, -1), ((-0.5, 1.5), -0.5, 1.5)]
+)
+def test_magnitudes_are_safe_fixed_or_uniform(pack, magnitude, low, high):
+    images, _ = batch(500)
+    drawn = LatentShift("stroke", pack=pack, p=1, magnitude=magnitude).make_params([images])["magnitudes"]
+    assert drawn.min() >= low and drawn.max() <= high
+    assert drawn.max() - drawn.min() >= 0.95 * (high - low)
+
+
+def test_without_measured_ranges_safe_is_the_range_of_training(pack):
+    pack.safe_ranges = None
+    drawn = LatentShift("stroke", pack=pack, p=1).make_params([batch(500)[0]])["magnitudes"]
+    assert 5.5 < drawn.max() <= 6 and LatentShift("any", pack=pack).indices == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    "arrange",
+    [
+        lambda images, labels: (images, labels),
+        lambda images, labels: [images, labels],
+        lambda images, labels: {"image": images, "labels": labels, "path": "a.png"},
+        lambda images, labels: (images, {"Label": labels, "weight": torch.ones(16)}),
+    ],
+)
+def test_labels_are_found_as_cutmix_finds_them(pack, arrange):
+    images, labels = batch()
+    sample = arrange(images, labels)
+    result = LatentShift("background", pack=pack, p=1)(sample)
+    assert type(result) is type(sample)
+    new = result["image"] if isinstance(result, dict) else result[0]
+    assert replaced(images, new).all()
+    if isinstance(result, dict):
+        assert result["path"] == "a.png" and result["labels"] is labels
+
+
+def test_a_labels_getter_of_ones_own(pack):
+    images, labels = batch()
+    sample = {"x": images, "y": labels}
+    result = LatentShift("background", pack=pack, p=1, labels_getter=lambda s: s["y"])(sample)
+    assert replaced(images, result["x"]).all() and result["y"] is labels
+
+
+def test_tv_tensors_stay_tv_tensors(pack):
+    images, labels = batch()
+    shifted, _ = LatentShift("background", pack=pack, p=1)(tv_tensors.Image(images), labels)
+    assert isinstance(shifted, tv_tensors.Image) and replaced(images, shifted).all()
+
+
+def test_works_after_a_dataloader_beside_cutmix_and_normalize(pack):
+    images, labels = batch(24, dtype=torch.uint8)
+    chain = v2.Compose(
+        [
+            LatentShift("background", pack=pack),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize([0.5] * 3, [0.5] * 3),
+            v2.CutMix(num_classes=10),
+        ]
+    )
+    for x, y in DataLoader(TensorDataset(images, labels), batch_size=8):
+        x, y = chain(x, y)
+        assert x.shape == (8, 3, 32, 32) and x.dtype == torch.float32 and y.shape == (8, 10)
+
+
+def test_repr_and_copies(pack):
+    shift = LatentShift("background", pack=pack, p=0.25)
+    assert repr(shift) == "LatentShift(direction='background', pack='tiny', p=0.25, magnitude='safe')"
+    images, labels = batch()
+    torch.manual_seed(1)
+    first, _ = shift(images, labels)
+    torch.manual_seed(1)
+    assert torch.equal(copy.deepcopy(shift)(images, labels)[0], first)
+
+
+def test_the_default_pack_is_bundled():
+    shift = LatentShift("background")
+    images, labels = batch()
+    assert shift.pack.name == "digits" and shift(images, labels)[0].shape == images.shape
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"p": 1.5}, r"p is a probability and should be in \[0, 1\], got 1.5"),
+        ({"p": "often"}, "got 'often'"),
+        ({"source": "guess"}, "source should be one of auto, sample, invert; got 'guess'"),
+        ({"source": "invert"}, "needs a pack with an encoder, and pack 'tiny' has none"),
+        ({"direction": "backgrund"}, "Did you mean background"),
+        ({"direction": 6}, "directions 0 to 5, got index 6"),
+        ({"direction": []}, "non-empty list"),
+        ({"direction": None}, 'a name, an index, a non-empty list of them, or "any"; got None'),
+        ({"direction": 1}, "changes the label at every magnitude that was measured"),
+        ({"magnitude": "wild"}, "got 'wild'"),
+        ({"magnitude": (2, 1)}, r"low <= high; got \(2, 1\)"),
+        ({"magnitude": (1, 2, 3)}, r"got \(1, 2, 3\)"),
+        ({"labels_getter": 3}, "labels_getter should either be"),
+        ({"pack": "nowhere"}, "no bundled pack and no folder 'nowhere'"),
+    ],
+)
+def test_bad_arguments_are_named(pack, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        LatentShift(**{"direction": "background", "pack": pack, **arguments})
+
+
+IMAGES, LABELS = batch(4)
+BAD_INPUTS = {
+    "one image": ((IMAGES[0], LABELS[:1]), "got one image, but pack 'tiny' has no encoder.*class-conditional"),
+    "a PIL image": ((Image.new("RGB", (32, 32)), 3), "got one image"),
+    "no labels": ((IMAGES,), "images without labels, but pack 'tiny' has no encoder"),
+    "a wrong channel count": ((IMAGES[:, :1], LABELS), r"draws images of 3 channel\(s\), got 1"),
+    "five dimensions": ((IMAGES[None], LABELS), r"got a tensor of shape \(1, 4, 3, 32, 32\)"),
+    "normalised images": ((IMAGES * 4 - 2, LABELS), r"in \[0, 1\], got values from -2 .*before v2.Normalize"),
+    "NaN": ((IMAGES * float("nan"), LABELS), "got values from nan"),
+    "integers that are no bytes": ((IMAGES.long(), LABELS), "uint8 in .* or float .*, got torch.int64"),
+    "soft labels": ((IMAGES, torch.eye(10)[LABELS]), "Place LatentShift before v2.CutMix"),
+    "float labels": ((IMAGES, LABELS.float()), "should be class indices"),
+    "too few labels": ((IMAGES, LABELS[:3]), r"expected labels of shape \(4,\)"),
+    "a class too many": ((IMAGES, LABELS + 7), "integers from 0 to 9, got values from 7 to 10"),
+    "labels in a list": (({"image": IMAGES, "labels": [0, 1, 2, 3]},), "labels should be a tensor, got list"),
+    "boxes": (
+        ({"image": tv_tensors.Image(IMAGES), "boxes": tv_tensors.BoundingBoxes(
+            torch.zeros(1, 4), format="XYXY", canvas_size=(32, 32)), "labels": LABELS},),
+        "a BoundingBoxes in the sample would no longer fit",
+    ),
+    "a mask": ((tv_tensors.Image(IMAGES), tv_tensors.Mask(torch.zeros(4, 32, 32)), LABELS), "a Mask in the sample"),
+    "a video": ((tv_tensors.Video(IMAGES[None]), LABELS), "a Video in the sample"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_INPUTS)
+def test_bad_inputs_are_named(pack, case):
+    inputs, message = BAD_INPUTS[case]
+    with pytest.raises(ValueError, match=message):
+        LatentShift("background", pack=pack, p=1)(*inputs)
+
+
+def test_an_unconditional_pack_names_both_ways_out():
+    generator = SNGAN(latent_dim=8, widths=(8, 8, 8, 8)).freeze()
+    pack = DirectionPack(torch.eye(8)[:2], generator=generator)
+    with pytest.raises(
+        ValueError, match=r"unconditional generator and no encoder.*beside v2.CutMix.*that has an encoder"
+    ):
+        LatentShift(0, pack=pack, p=1)(IMAGES, LABELS)

@@ -1,5 +1,9 @@
+import struct
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from ganaug.directions import DirectionPack
@@ -30,3 +34,22 @@ def pack(conditional_generator):
         scores={"rca": 0.9, "rca_command": "ganaug train r.toml", "directions": {"4": {"label": 0.99}}},
         name="tiny",
     )
+
+
+@pytest.fixture
+def data_root(tmp_path):
+    """Twenty digits and three photographs in the layout that the data sets have on disk."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for split in ("train", "t10k"):
+        digits = rng.integers(0, 256, (20, 28, 28), dtype=np.uint8)
+        (raw / f"{split}-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 2051, 20, 28, 28) + digits.tobytes())
+        labels = np.arange(20, dtype=np.uint8) % 10
+        (raw / f"{split}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, 20) + labels.tobytes())
+    for split in ("train", "test"):
+        (tmp_path / "bsds500" / split).mkdir(parents=True)
+        for k in range(3):
+            pixels = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "bsds500" / split / f"{k}.jpg")
+    return tmp_path

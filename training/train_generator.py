@@ -14,7 +14,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import tomllib
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,6 +26,7 @@ from ganaug.evaluation.classifier import predict, train_classifier
 from ganaug.evaluation.data import DATASETS, LabelledImages, to_float
 from ganaug.generators import SNGAN
 from ganaug.generators.precision import autocast
+from ganaug.training.recipe import read_toml
 
 
 class DownBlock(nn.Module):
@@ -96,7 +96,7 @@ def measure_batch_norm(generator: SNGAN, *, batches: int, batch_size: int, seed:
     generator.eval()
 
 
-def report(generator: SNGAN, data: LabelledImages, out: Path, *, seed: int) -> None:
+def report(generator: SNGAN, data: LabelledImages, out: Path, *, seed: int, judge_steps: int) -> None:
     """Write a sheet of samples; for class-conditional generators print how many are read as their label."""
     rng = torch.Generator().manual_seed(seed)
     rows = max(generator.num_classes, 8)
@@ -105,7 +105,7 @@ def report(generator: SNGAN, data: LabelledImages, out: Path, *, seed: int) -> N
         images = generator(generator.sample_latents(16 * rows, rng=rng), labels)
     save_image(images * 0.5 + 0.5, out / "samples.png", nrow=16)
     if generator.num_classes:
-        classifier = train_classifier(data.images, data.labels, seed=seed)
+        classifier = train_classifier(data.images, data.labels, seed=seed, steps=judge_steps)
         wanted = generator.sample_labels(5000, rng=rng)
         assert wanted is not None
         with torch.no_grad():
@@ -114,14 +114,27 @@ def report(generator: SNGAN, data: LabelledImages, out: Path, *, seed: int) -> N
         print(f"{agreement:.4f} of 5,000 samples are read as their label by a classifier trained on the real images")
 
 
-def train(recipe: Path, data_root: Path, out: Path, *, resume: bool, device: str, preview_every: int) -> SNGAN:
-    with recipe.open("rb") as file:
-        settings = tomllib.load(file)
+def train(
+    recipe: Path,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    device: str = "cpu",
+    preview_every: int = 10**9,
+    checkpoint_every: int = 500,
+    judge_steps: int = 1500,
+) -> SNGAN:
+    settings = read_toml(recipe)
     options = settings["generator_training"]
     seed, iterations, batch_size = options["seed"], options["iterations"], options["batch_size"]
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint.pt"
-    data = DATASETS[options["dataset"]](data_root, train=True)
+    if checkpoint.exists() and not resume:
+        raise SystemExit(
+            f"{out} holds the checkpoint of an earlier run: go on with --resume, or choose another folder."
+        )
+    real_data = DATASETS[options["dataset"]](data, train=True)
 
     torch.manual_seed(seed)
     generator = SNGAN(**settings["generator"]).to(device, memory_format=torch.channels_last)
@@ -161,9 +174,9 @@ def train(recipe: Path, data_root: Path, out: Path, *, resume: bool, device: str
 
     progress = trange(start, iterations, initial=start, total=iterations, desc=out.name)
     for iteration in progress:
-        index = torch.randint(len(data.images), (batch_size,))
-        real = to_float(data.images[index]).to(device, memory_format=torch.channels_last)
-        real_labels = data.labels[index].to(device) if generator.num_classes else None
+        index = torch.randint(len(real_data.images), (batch_size,))
+        real = to_float(real_data.images[index]).to(device, memory_format=torch.channels_last)
+        real_labels = real_data.labels[index].to(device) if generator.num_classes else None
         latents, labels = draw()
         with autocast(device, options["precision"]):
             with torch.no_grad():
@@ -191,7 +204,7 @@ def train(recipe: Path, data_root: Path, out: Path, *, resume: bool, device: str
         done = iteration + 1
         if done % 20 == 0:
             progress.set_postfix(d=f"{loss_d.item():.2f}", g=f"{loss_g.item():.2f}")
-        if done % 500 == 0 or done == iterations:
+        if done % checkpoint_every == 0 or done == iterations:
             if not (torch.isfinite(loss_d) and torch.isfinite(loss_g)):
                 raise SystemExit(
                     f"the loss is no longer finite at iteration {done}; the last checkpoint is {checkpoint}."
@@ -204,7 +217,7 @@ def train(recipe: Path, data_root: Path, out: Path, *, resume: bool, device: str
             averaged.load_state_dict(average.module.state_dict())
             measure_batch_norm(averaged, batches=100, batch_size=100, seed=seed)
             averaged.freeze().save_pretrained(out)
-            report(averaged, data, out, seed=seed)
+            report(averaged, real_data, out, seed=seed, judge_steps=judge_steps)
     return averaged
 
 
@@ -220,15 +233,9 @@ def main() -> None:
     parser.add_argument(
         "--preview-every", type=int, default=10**9, help="iterations between looks at the averaged weights"
     )
-    arguments = parser.parse_args()
-    train(
-        arguments.recipe,
-        arguments.data,
-        arguments.out,
-        resume=arguments.resume,
-        device=arguments.device,
-        preview_every=arguments.preview_every,
-    )
+    parser.add_argument("--checkpoint-every", type=int, default=500, help="iterations between checkpoints")
+    parser.add_argument("--judge-steps", type=int, default=1500, help="steps of the classifier that reads the samples")
+    train(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

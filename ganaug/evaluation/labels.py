@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from ganaug.evaluation.classifier import predict
 from ganaug.generators import Generator
+from ganaug.generators.precision import autocast
 
 
 def wilson_lower_bound(hits: int, trials: int, *, z: float = 1.645) -> float:
@@ -30,6 +31,7 @@ def label_hits(
     magnitudes: Sequence[float],
     samples: int = 400,
     seed: int = 1,
+    precision: str = "bfloat16",
 ) -> list[int]:
     """How many of ``samples`` shifted images are read as their label, for each magnitude.
 
@@ -42,12 +44,14 @@ def label_hits(
     """
     rng = torch.Generator().manual_seed(seed)
     latents, labels = generator.sample_latents(samples, rng=rng), generator.sample_labels(samples, rng=rng)
-    wanted = predict(classifier, generator(latents)) if labels is None else labels.cpu()
     direction = direction.to(generator.device)
-    return [
-        int((predict(classifier, generator(latents + magnitude * direction, labels)) == wanted).sum())
-        for magnitude in magnitudes
-    ]
+
+    def read(magnitude: float) -> Tensor:
+        with autocast(generator.device, precision):
+            return predict(classifier, generator(latents + magnitude * direction, labels).float())
+
+    wanted = read(0.0) if labels is None else labels.cpu()
+    return [int((read(magnitude) == wanted).sum()) for magnitude in magnitudes]
 
 
 def safe_ranges(

@@ -56,12 +56,7 @@ def read_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         SettingsError: the file is missing, not TOML, or holds what no recipe holds.
     """
     path = Path(path)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SettingsError(f"there is no recipe {path}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}") from error
+    content = read_toml(path)
     if unknown := sorted(content.keys() - TABLES):
         raise SettingsError(f"{path} has unknown {', '.join(unknown)}. A recipe's tables: {', '.join(sorted(TABLES))}.")
     given = parse_overrides(overrides)
@@ -78,6 +73,17 @@ def read_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from error
     return Recipe(path.stem, generator, source, str(pack.get("licence", "apache-2.0")), settings)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; :class:`SettingsError` names it when it is missing or not TOML."""
+    try:
+        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f"there is no recipe {path}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from error
+    return content
 
 
 def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def demo(out: Path, steps: int, device: str | None) -> None:
 
     from ganaug import transforms
     from ganaug.directions import DirectionPack
-    from ganaug.gallery import before_after_sheet, contact_sheet
+    from ganaug.gallery import before_after_sheet, contact_sheet, preview
     from ganaug.gallery.sheet import stack, tile, titled
     from ganaug.training import discover
 
@@ -80,9 +80,9 @@ def demo(out: Path, steps: int, device: str | None) -> None:
         rca_samples=2000,
     )
     generator.to("cpu")
-    pack.preview = contact_sheet(pack, columns=2)
+    pack.preview = preview(pack)
     pack.save_pretrained(out / "pack")
-    pack.preview.save(out / "discovered.png")
+    contact_sheet(pack, columns=2).save(out / "discovered.png")
     click.echo(f"   RCA on fresh pairs: {pack.scores['rca']:.3f} (guessing: {1 / 16:.3f})")
     index = bundled.index("background")
     cosine = pack.directions @ bundled.directions[index]
@@ -147,7 +147,7 @@ def train(
     The progress bar shows the loss and RCA, the share of pairs whose direction the reconstructor names; both go to
     metrics.jsonl. Ctrl-C leaves a checkpoint, and --resume goes on from it as if nothing had happened.
     """
-    from ganaug.gallery import contact_sheet
+    from ganaug.gallery import preview
     from ganaug.training import DiscoverySettings, SettingsError, discover
     from ganaug.training.recipe import Recipe, load_generator, parse_overrides, read_recipe
 
@@ -170,7 +170,7 @@ def train(
     network.to("cpu")
     pack.name, pack.licence, pack.generator_source = chosen.name, chosen.licence, chosen.source
     pack.scores["rca_command"] = f"ganaug train {recipe or f'--generator {generator}'} {' '.join(settings)}".rstrip()
-    pack.preview = contact_sheet(pack)
+    pack.preview = preview(pack)
     pack.save_pretrained(out)
     click.echo(f"RCA on 10,000 fresh pairs: {pack.scores['rca']:.4f}")
     click.echo(f"{out} holds the pack. Look through it: ganaug show {out}")
@@ -198,7 +198,7 @@ def show(pack: str, out: Path | None, reach: float | None, seeds: int) -> None:
 def name(folder: Path, names: tuple[str, ...]) -> None:
     """Name directions of the pack in FOLDER; INDEX= takes a name away."""
     from ganaug.directions import DirectionPack
-    from ganaug.gallery import contact_sheet
+    from ganaug.gallery import preview
 
     loaded = DirectionPack.from_pretrained(folder.resolve())
     for word in names:
@@ -206,7 +206,7 @@ def name(folder: Path, names: tuple[str, ...]) -> None:
         if not separator or not index.isdigit():
             raise click.UsageError(f"names are given as INDEX=NAME, got {word!r}.")
         loaded.rename(int(index), new or None)
-    loaded.preview = contact_sheet(loaded)
+    loaded.preview = preview(loaded)
     loaded.save_pretrained(folder)
     click.echo(f"{folder}: {loaded.names}")
 

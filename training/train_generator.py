@@ -123,7 +123,7 @@ def train(
     device: str = "cpu",
     preview_every: int = 10**9,
     checkpoint_every: int = 500,
-    judge_steps: int = 1500,
+    judge_steps: int = 1000,
 ) -> SNGAN:
     settings = read_toml(recipe)
     options = settings["generator_training"]
@@ -234,7 +234,7 @@ def main() -> None:
         "--preview-every", type=int, default=10**9, help="iterations between looks at the averaged weights"
     )
     parser.add_argument("--checkpoint-every", type=int, default=500, help="iterations between checkpoints")
-    parser.add_argument("--judge-steps", type=int, default=1500, help="steps of the classifier that reads the samples")
+    parser.add_argument("--judge-steps", type=int, default=1000, help="steps of the classifier that reads the samples")
     train(**vars(parser.parse_args()))
 
 

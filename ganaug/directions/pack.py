@@ -517,8 +517,8 @@ def _checked_scores(scores: Mapping[str, Any], count: int) -> dict[str, Any]:
 def _read_preview(path: Path) -> Image.Image:
     try:
         with Image.open(path) as picture:
-            converted: Image.Image = picture.convert("RGB")
-            return converted
+            copy: Image.Image = picture.copy()
+            return copy
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise PackError(f"{path} is not a picture: {error}") from error
 

@@ -33,7 +33,7 @@ def train_classifier(
     images: Tensor,
     labels: Tensor,
     *,
-    steps: int = 1500,
+    steps: int = 1000,
     batch_size: int = 128,
     learning_rate: float = 2e-3,
     seed: int = 0,

@@ -112,6 +112,13 @@ def contact_sheet(
     return stack(strips, columns=min(columns, len(strips)))
 
 
+def preview(pack: DirectionPack, *, most: int = 24) -> Image.Image:
+    """The contact sheet that goes into a pack: named directions first, ``most`` at most, in 256 colours."""
+    named = sorted(pack.names.values())
+    order = named + [index for index in range(pack.num_directions) if index not in named]
+    return contact_sheet(pack, indices=order[: max(most, len(named))], seeds=(0, 1)).quantize(256)
+
+
 def before_after_sheet(
     pack: DirectionPack, index: int, *, count: int = 10, interval: tuple[float, float] | None = None, seed: int = 0
 ) -> Image.Image:

@@ -140,7 +140,7 @@ def train(
       max_magnitude=6.0  min_magnitude=0.5  magnitude_distribution=uniform   (or normal)
       magnitude_loss=absolute      absolute | squared
       magnitude_weight=0.25
-      matrix_lr=1e-4  reconstructor_lr=1e-4  schedule=constant              (or cosine)
+      matrix_lr=1e-3  reconstructor_lr=5e-4  schedule=cosine                (or constant)
       precision=bfloat16           bfloat16 | float32
       seed=0
 
@@ -290,6 +290,7 @@ def augment(
 @click.option("--rate", default=0.95, show_default=True, help="Label agreement that a safe range must keep.")
 @click.option("--dvn", is_flag=True, help="Also measure DVN (slow).")
 @click.option("--write", is_flag=True, help="Write the figures into the pack's folder.")
+@click.option("--judge-steps", default=1000, show_default=True, help="Training steps of each judge.")
 @click.option("--seed", default=0, show_default=True)
 def evaluate(
     pack: str,
@@ -303,6 +304,7 @@ def evaluate(
     rate: float,
     dvn: bool,
     write: bool,
+    judge_steps: int,
     seed: int,
 ) -> None:
     """Measure a PACK's directions with judges trained on real images.
@@ -314,6 +316,8 @@ def evaluate(
     from ganaug.evaluation.report import evaluate_pack
 
     loaded = _load(pack)
+    if write and not Path(pack).is_dir():
+        raise click.UsageError(f"--write needs a pack's folder, and {pack!r} is none.")
     if data is None:
         raise click.UsageError("evaluate needs --data FOLDER, the real images that its judges are trained on.")
     indices = [loaded.index(int(word) if word.isdigit() else word) for word in wanted] or sorted(loaded.names.values())
@@ -333,6 +337,7 @@ def evaluate(
         measure_ranges=measure_ranges,
         rate=rate,
         dvn=dvn,
+        judge_steps=judge_steps,
         seed=seed,
         command=command,
     ):

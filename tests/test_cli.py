@@ -167,6 +167,25 @@ def test_demo_runs_the_whole_job(run, tmp_path):
             assert image.width > 300 and len(set(image.convert("L").resize((64, 64)).tobytes())) > 20
 
 
+def test_evaluate_prints_the_figures_and_writes_them_into_the_pack(run, pack, data_root, tmp_path):
+    folder = pack.save_pretrained(tmp_path / "tiny")
+    words = ("--data", data_root, "--dataset", "digits", "--judge-steps", 2, "--samples", 20)
+    text = run("evaluate", folder, *words, "--measure-ranges", "--rate", 0.01, "--direction", "background", "--write")
+    assert "of the real test images right" in text and "directions have a safe range at rate 0.01" in text
+    assert "label mask_iou outside inside" in " ".join(text.split()) and "4 background" in text
+    written = DirectionPack.from_pretrained(folder)
+    figures = written.scores["directions"]["4"]
+    assert set(figures) == {"label", "mask_iou", "outside", "inside"} and 0 < figures["outside"] < 1
+    assert len(written.safe_ranges) == 6
+    assert "is none" in run("evaluate", "digits", *words, "--write", code=2)
+
+
+def test_evaluate_refuses_images_of_another_kind(run, pack_folder, data_root):
+    text = run("evaluate", pack_folder, "--data", data_root, "--dataset", "mnist", code=1)
+    assert "mnist has images of (1, 32, 32)" in text
+    assert "no data set 'cats'" in run("evaluate", pack_folder, "--data", data_root, "--dataset", "cats", code=1)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

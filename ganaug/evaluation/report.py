@@ -25,6 +25,7 @@ def evaluate_pack(
     measure_ranges: bool = False,
     rate: float = 0.95,
     dvn: bool = False,
+    judge_steps: int = 1000,
     seed: int = 0,
     command: str = "",
 ) -> Iterator[str]:
@@ -39,6 +40,7 @@ def evaluate_pack(
         samples: fresh latents per direction.
         measure_ranges: measure all safe ranges first and put them into the pack; see :func:`safe_ranges`.
         dvn: also measure direction variation naturalness.
+        judge_steps: training steps of the classifier and of the segmenter.
         command: kept beside the figures, so that they can be printed again.
 
     Yields:
@@ -52,12 +54,12 @@ def evaluate_pack(
         raise PackError(
             f"{dataset} has images of {tuple(training.images.shape[1:])}, which are not pack {pack.name!r}'s."
         )
-    classifier = train_classifier(training.images, training.labels, seed=seed)
+    classifier = train_classifier(training.images, training.labels, seed=seed, steps=judge_steps)
     right = (predict(classifier, test.images) == test.labels).float().mean().item()
     yield f"judge: a classifier trained on real {dataset} reads {right:.4f} of the real test images right"
     segmenter = None
     if training.masks is not None and test.masks is not None:
-        segmenter = train_segmenter(training.images, training.masks, seed=seed)
+        segmenter = train_segmenter(training.images, training.masks, seed=seed, steps=judge_steps)
         found, true = find_object(segmenter, test.images[:2000]), test.masks[:2000] > 127
         iou = ((found & true).sum((1, 2, 3)) / (found | true).sum((1, 2, 3)).clamp(min=1)).mean().item()
         yield f"judge: a segmenter trained on the known masks reaches IoU {iou:.4f} on 2,000 real test images"
@@ -67,7 +69,13 @@ def evaluate_pack(
     if measure_ranges:
         reach = max(high for _, high in pack.ranges)
         pack.safe_ranges = safe_ranges(
-            generator, pack.directions, classifier, rate=rate, max_magnitude=reach, seed=seed + 3
+            generator,
+            pack.directions,
+            classifier,
+            rate=rate,
+            max_magnitude=reach,
+            samples=min(samples, 400),
+            seed=seed + 3,
         )
         yield f"{len(pack.usable())} of {pack.num_directions} directions have a safe range at rate {rate}"
     yield f"{'direction':>22} {'range':>14} {'label':>7} {'mask_iou':>9} {'outside':>8} {'inside':>7}" + (

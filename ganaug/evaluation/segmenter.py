@@ -49,7 +49,7 @@ def train_segmenter(
     images: Tensor,
     masks: Tensor,
     *,
-    steps: int = 800,
+    steps: int = 1000,
     batch_size: int = 64,
     learning_rate: float = 2e-3,
     seed: int = 0,

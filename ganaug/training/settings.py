@@ -17,7 +17,10 @@ class SettingsError(UserError, ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class DiscoverySettings:
-    """Settings of :func:`ganaug.training.discover`; the defaults are the paper's where it states them.
+    """Settings of :func:`ganaug.training.discover`.
+
+    The defaults are the paper's, but for the learning rates and the schedule, which reach the same RCA in fewer steps
+    (the published code: 1e-4 for both, constant).
 
     Args:
         num_directions: K, how many directions to look for.
@@ -31,7 +34,7 @@ class DiscoverySettings:
         magnitude_loss: ``absolute`` (the paper) or ``squared``.
         magnitude_weight: lambda, the weight of the magnitude's loss.
         matrix_lr, reconstructor_lr: learning rates of Adam.
-        schedule: ``constant`` (the paper) or ``cosine``, a decay to zero at the last step.
+        schedule: ``cosine``, a decay to zero at the last step, or ``constant``.
         precision: ``bfloat16`` (autocast) or ``float32``.
         seed: of every random draw and initial weight.
     """
@@ -47,9 +50,9 @@ class DiscoverySettings:
     magnitude_distribution: str = "uniform"
     magnitude_loss: str = "absolute"
     magnitude_weight: float = 0.25
-    matrix_lr: float = 1e-4
-    reconstructor_lr: float = 1e-4
-    schedule: str = "constant"
+    matrix_lr: float = 1e-3
+    reconstructor_lr: float = 5e-4
+    schedule: str = "cosine"
     precision: str = "bfloat16"
     seed: int = 0
 

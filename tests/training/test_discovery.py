@@ -74,7 +74,7 @@ def test_every_direction_matrix_gives_a_pack_of_unit_directions(kind, num_classe
     [
         {"magnitude_loss": "squared"},
         {"magnitude_distribution": "normal"},
-        {"schedule": "cosine"},
+        {"schedule": "constant"},
         {"precision": "bfloat16"},
         {"reconstructor": "resnet18"},
     ],

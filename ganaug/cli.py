@@ -42,7 +42,7 @@ def main() -> None:
     """Discover what a generator can change, look through it, name it, share it, and augment with it."""
 
 
-@main.command()
+@main.command(short_help="See the whole job on bundled digits in a few minutes.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default="demo", show_default=True, help="Folder for what it makes."
 )
@@ -114,7 +114,10 @@ def demo(out: Path, steps: int, device: str | None) -> None:
     click.echo(f"   Look at {out / 'background.png'}.")
 
 
-@main.command(epilog="Example: ganaug train training/mnist.toml --out runs/mnist steps=2000 seed=1")
+@main.command(
+    short_help="Discover directions of a generator; write a pack.",
+    epilog="Example: ganaug train training/mnist.toml --out runs/mnist steps=2000 seed=1",
+)
 @click.argument("recipe", required=False, type=click.Path(path_type=Path))
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--generator", help="Instead of a recipe: a generator's folder, a pack, or a Hub id.")
@@ -176,7 +179,7 @@ def train(
     click.echo(f"{out} holds the pack. Look through it: ganaug show {out}")
 
 
-@main.command(epilog=PACK_HELP)
+@main.command(short_help="Write an HTML page to look through a pack.", epilog=PACK_HELP)
 @click.argument("pack")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the page; ganaug-show-NAME by default.")
 @click.option("--reach", type=float, help="Walk from -REACH to REACH instead of each direction's range.")
@@ -192,7 +195,9 @@ def show(pack: str, out: Path | None, reach: float | None, seeds: int) -> None:
     click.echo(f"Open {page} in a browser.")
 
 
-@main.command(epilog="Example: ganaug name runs/digits 17=background 4=stroke")
+@main.command(
+    short_help="Name the directions you recognise.", epilog="Example: ganaug name runs/digits 17=background 4=stroke"
+)
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("names", nargs=-1, required=True, metavar="INDEX=NAME...")
 def name(folder: Path, names: tuple[str, ...]) -> None:
@@ -211,7 +216,7 @@ def name(folder: Path, names: tuple[str, ...]) -> None:
     click.echo(f"{folder}: {loaded.names}")
 
 
-@main.command()
+@main.command(short_help="List the packs that come with ganaug.")
 def packs() -> None:
     """List the packs that come with ganaug."""
     from ganaug.directions import DirectionPack, bundled_packs
@@ -225,7 +230,10 @@ def packs() -> None:
         click.echo(f"    named: {', '.join(pack.names) or 'none'}")
 
 
-@main.command(epilog=f"{PACK_HELP} Example: ganaug augment photos augmented --direction background --pack digits")
+@main.command(
+    short_help="Augment a folder of images on disk.",
+    epilog=f"{PACK_HELP} Example: ganaug augment photos augmented --direction background --pack digits",
+)
 @click.argument("images", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--direction", required=True, help="A name, an index, or any.")
@@ -274,7 +282,7 @@ def augment(
     click.echo(f"{len(folder.samples) * copies} images in {out}")
 
 
-@main.command(epilog=PACK_HELP)
+@main.command(short_help="Measure directions with judges trained on real images.", epilog=PACK_HELP)
 @click.argument("pack")
 @click.option(
     "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder with the real images."
@@ -347,7 +355,10 @@ def evaluate(
         click.echo(f"written into {pack}")
 
 
-@main.command(epilog="Example: ganaug convert weights.tar --out runs/faces-generator")
+@main.command(
+    short_help="Make a generator of a foreign checkpoint.",
+    epilog="Example: ganaug convert weights.tar --out runs/faces-generator",
+)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder for generator.safetensors and config.json."
@@ -366,7 +377,7 @@ def convert(checkpoint: Path, out: Path) -> None:
     click.echo(f"SHA-256 of the weights: {generator.weights_sha256()}\nwritten into {out}")
 
 
-@main.command()
+@main.command(short_help="Upload a pack to the Hub.")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("repo")
 @click.option("--private", is_flag=True, help="Make the repository private.")
@@ -377,7 +388,7 @@ def push(folder: Path, repo: str, private: bool) -> None:
     click.echo(DirectionPack.from_pretrained(folder.resolve()).push_to_hub(repo, private=private or None))
 
 
-@main.command()
+@main.command(short_help="Download a pack from the Hub.")
 @click.argument("repo")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--revision", help="Branch, tag or commit.")

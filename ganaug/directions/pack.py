@@ -69,11 +69,11 @@ class DirectionPack:
         method: how the directions were found, every setting included.
         scores: what was measured, each figure with the command that prints it.
         licence: SPDX identifier of the pack.
-        base_model: where the generator comes from, for the model card.
         generator_source: ``{"distribution", "version", "path", "file_sha256"}`` of a generator that lies in an
             installed Python distribution, or ``{"repo", "revision"}`` of one on the Hub; with it the weights are not
             written into the pack.
         preview: the contact sheet.
+        name: of the pack, for messages and the card.
 
     Raises:
         PackError: directions that are not unit rows of finite floats, names or ranges that don't fit them, or a
@@ -104,7 +104,7 @@ class DirectionPack:
         self.method = dict(method or {})
         self.scores = _checked_scores(scores or {}, self.num_directions)
         self.licence = licence
-        self.generator_source = dict(generator_source or {})
+        self.generator_source = _checked_source(generator_source or {})
         self.preview = preview
         self.name = name
         self._generator = generator
@@ -251,12 +251,12 @@ class DirectionPack:
             raise PackError(f"{folder} is not a pack: {error}") from error
         version = config.get("format_version")
         if version != FORMAT_VERSION:
-            kind = (
-                "it looks like a generator; load it with Generator.from_pretrained" if "architecture" in config else ""
+            is_generator = "architecture" in config
+            remedy = (
+                "load a generator with Generator.from_pretrained" if is_generator else "a newer pack needs a newer one"
             )
             raise PackError(
-                f"{folder / CONFIG_FILE} has format_version {version!r}, this ganaug reads {FORMAT_VERSION}. "
-                f"{kind or 'A newer pack needs a newer ganaug.'}"
+                f"{folder / CONFIG_FILE} has format_version {version!r}, this ganaug reads {FORMAT_VERSION}; {remedy}."
             )
         for key, (kinds, called) in CONFIG_TYPES.items():
             if not isinstance(config.get(key), kinds):
@@ -512,6 +512,21 @@ def _checked_scores(scores: Mapping[str, Any], count: int) -> dict[str, Any]:
     ):
         raise PackError(f"scores['directions'] should map an index to its figures, got {rows!r:.100}.")
     return dict(scores)
+
+
+def _checked_source(source: Any) -> dict[str, Any]:
+    """What says where the generator comes from: nothing, a distribution's file, or a Hub repository."""
+    kinds: tuple[set[str], ...] = (set(), {"distribution", "version", "path", "file_sha256"}, {"repo", "revision"})
+    if not isinstance(source, Mapping) or set(source) not in kinds or not all(map(_is_text, source.values())):
+        raise PackError(
+            "the generator's source should have distribution, version, path and file_sha256, or repo and revision, "
+            f"got {source!r:.100}."
+        )
+    return dict(source)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable() and len(value) < 300
 
 
 def _read_preview(path: Path) -> Image.Image:

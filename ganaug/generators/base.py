@@ -325,7 +325,7 @@ def build_generator(config: Mapping[str, Any], *, weights: Path, sha256: str | N
 
     arguments = dict(config)
     name = arguments.pop("architecture", None)
-    if name not in ARCHITECTURES:
+    if not isinstance(name, str) or name not in ARCHITECTURES:
         hint = (
             "It was made with Generator.from_module: build it the same way and pass it as generator=…"
             if name == ModuleGenerator.architecture
@@ -333,8 +333,9 @@ def build_generator(config: Mapping[str, Any], *, weights: Path, sha256: str | N
         )
         raise GeneratorError(f"{weights.parent}: unknown generator architecture {name!r}. {hint}")
     try:
-        generator: Generator = ARCHITECTURES[name](**arguments)
-    except TypeError as error:
+        with torch.device("meta"):  # nothing is allocated for what a config asks before the file is seen to hold it
+            generator: Generator = ARCHITECTURES[name](**arguments)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise GeneratorError(f"{weights.parent}: config does not fit architecture {name!r}: {error}") from error
     try:
         state = load_file(weights)
@@ -363,14 +364,14 @@ def load_weights(generator: Generator, state: Mapping[str, Tensor], *, origin: s
     complaints = [f"missing {name}" for name in wanted.keys() - state.keys()]
     complaints += [f"unexpected {name}" for name in state.keys() - wanted.keys()]
     complaints += [
-        f"{name} is {tuple(state[name].shape)}, expected {tuple(tensor.shape)}"
+        f"{name} is {state[name].dtype} {tuple(state[name].shape)}, expected {tensor.dtype} {tuple(tensor.shape)}"
         for name, tensor in wanted.items()
-        if name in state and state[name].shape != tensor.shape
+        if name in state and (state[name].shape, state[name].dtype) != (tensor.shape, tensor.dtype)
     ]
     if complaints:
         shown = "; ".join(sorted(complaints)[:6]) + (f"; and {len(complaints) - 6} more" if len(complaints) > 6 else "")
         raise GeneratorError(f"{origin} does not fit {type(generator).__name__}({generator.config}): {shown}.")
-    generator.load_state_dict(state)
+    generator.load_state_dict(state, assign=True)
     return generator.freeze()
 
 

@@ -29,6 +29,8 @@ def generator_from_distribution(*, distribution: str, version: str, path: str, f
         raise GeneratorError(
             f"the generator lies in the Python distribution {distribution}, which is missing. {remedy}"
         ) from error
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise GeneratorError(f"the path of a distribution's file should lie inside it, got {path!r}.")
     file = Path(str(installed.locate_file(path)))
     if not file.is_file():
         raise GeneratorError(f"{distribution} {installed.version} has no {path}; version {version} has. {remedy}")

@@ -145,7 +145,10 @@ DAMAGE = {
     "config not UTF-8": (_replace("config.json", b"\xff\xfe{"), "config.json is not valid JSON"),
     "config a list": (_replace("config.json", b"[]"), "should hold a JSON object, found list"),
     "a newer format": (_config(format_version=2), "has format_version 2, this ganaug reads 1"),
-    "a generator, not a pack": (_config(format_version=None, architecture="sngan"), "load it with Generator.from_pre"),
+    "a generator, not a pack": (
+        _config(format_version=None, architecture="sngan"),
+        "load a generator with Generator.from_pretrained",
+    ),
     "no names": (_config(names=None), "should have an object as 'names', found None"),
     "ranges of another type": (_config(ranges="wide"), "should have a list as 'ranges', found 'wide'"),
     "too few ranges": (_config(ranges=[[-1, 1]]), "one range for each of the 6 directions, got 1"),
@@ -174,6 +177,10 @@ DAMAGE = {
     "double precision": (_directions({"directions": UNIT.double()}), "got torch.float64"),
     "not unit rows": (_directions({"directions": UNIT * 2}), "unit rows; row 0 has length 2"),
     "NaN": (_directions({"directions": UNIT * float("nan")}), "unit rows; row 0 has length nan"),
+    "a source of nothing known": (
+        lambda folder: edit(folder, lambda config: config["generator"].update(source={"url": "x"})),
+        "source should have distribution, version",
+    ),
     "no picture": (_replace("preview.png", b"\x89PNG not"), "preview.png is not a picture"),
 }
 
@@ -196,6 +203,14 @@ GENERATOR_DAMAGE = {
     ),
     "another width": (
         lambda folder: edit(folder, lambda config: config["generator"].update(widths=[8, 8, 8, 16])),
+        "does not fit SNGAN",
+    ),
+    "an architecture that is no name": (
+        lambda folder: edit(folder, lambda config: config["generator"].update(architecture=["sngan"])),
+        "unknown generator architecture ['sngan']",
+    ),
+    "more memory than there is": (
+        lambda folder: edit(folder, lambda config: config["generator"].update(widths=[2**20] * 4)),
         "does not fit SNGAN",
     ),
     "an argument it does not take": (

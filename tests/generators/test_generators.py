@@ -105,8 +105,9 @@ DAMAGE = {
     "extra tensor": (_tensors(lambda t: t.update(spy=torch.ones(1))), "unexpected spy"),
     "misshaped": (
         _tensors(lambda t: t.update({"dense.bias": torch.ones(2)})),
-        r"dense.bias is \(2,\), expected \(128,\)",
+        r"dense.bias is torch.float32 \(2,\), expected torch.float32 \(128,\)",
     ),
+    "half precision": (_tensors(lambda t: t.update({"dense.bias": t["dense.bias"].half()})), r"torch.float16 \(128,\)"),
     "other weights": (_tensors(lambda t: t["dense.bias"].add_(1)), "but the config names"),
     "architecture": (_config(architecture="gan9000"), "unknown generator architecture 'gan9000'. Known: dcgan, sngan"),
     "unknown argument": (_config(depth=4), "config does not fit architecture 'sngan'"),

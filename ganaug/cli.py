@@ -172,7 +172,8 @@ def train(
     pack = discover(network, out=out, resume=resume, device=device, **chosen.settings.to_dict())
     network.to("cpu")
     pack.name, pack.licence, pack.generator_source = chosen.name, chosen.licence, chosen.source
-    pack.scores["rca_command"] = f"ganaug train {recipe or f'--generator {generator}'} {' '.join(settings)}".rstrip()
+    what = str(recipe) if generator is None else f"--generator {generator}"
+    pack.scores["rca_command"] = " ".join(["ganaug train", what, f"--out {out}", *words])
     pack.preview = preview(pack)
     pack.save_pretrained(out)
     click.echo(f"RCA on 10,000 fresh pairs: {pack.scores['rca']:.4f}")

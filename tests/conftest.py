@@ -1,9 +1,12 @@
+import hashlib
 import struct
+import sys
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from torch.nn import functional as F
 
 from ganaug.directions import DirectionPack
@@ -53,3 +56,35 @@ def data_root(tmp_path):
             pixels = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "bsds500" / split / f"{k}.jpg")
     return tmp_path
+
+
+@pytest.fixture
+def tutorial():
+    """The PyTorch tutorial's DCGAN, 16 pixels, with batch-norm statistics of its own."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.ConvTranspose2d(6, 16, 4, 1, 0, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(True),
+        nn.ConvTranspose2d(16, 8, 4, 2, 1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(True),
+        nn.ConvTranspose2d(8, 3, 4, 2, 1, bias=False),
+        nn.Tanh(),
+    )
+    network(torch.randn(64, 6, 1, 1))
+    return network.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def distribution(tutorial, tmp_path, monkeypatch):
+    """An installed distribution ``toy-faces`` 2.0 that carries a checkpoint; returns what names its generator."""
+    site = tmp_path / "site"
+    (site / "toy_faces").mkdir(parents=True)
+    (site / "toy_faces-2.0.dist-info").mkdir()
+    (site / "toy_faces-2.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-faces\nVersion: 2.0\n")
+    tensors = {f"main.{name}": tensor for name, tensor in tutorial.state_dict().items()}
+    torch.save({"netG_state_dict": tensors}, site / "toy_faces" / "weights.tar")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
+    digest = hashlib.sha256((site / "toy_faces" / "weights.tar").read_bytes()).hexdigest()
+    return {"distribution": "toy-faces", "version": "2.0", "path": "toy_faces/weights.tar", "file_sha256": digest}

@@ -101,6 +101,8 @@ class Handler(BaseHTTPRequestHandler):
                     self.server.repositories[match[1]][line["value"]["path"]] = base64.b64decode(
                         line["value"]["content"]
                     )
+                elif line["key"] == "deletedFile":
+                    del self.server.repositories[match[1]][line["value"]["path"]]
             self.answer({"commitUrl": f"{self.server.endpoint}/{match[1]}/commit/{COMMIT}", "commitOid": COMMIT})
         elif path == "/api/validate-yaml":
             self.answer({"errors": [], "warnings": []})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +16,7 @@ def model_card(name: str, config: Mapping[str, Any], *, has_preview: bool) -> st
     """The text of a pack's ``README.md``: metadata, preview, use, named directions, scores and how it was made.
 
     Args:
-        name: the pack's name.
+        name: what loads the pack: a bundled name, a folder's name or a Hub id.
         config: what ``config.json`` holds.
     """
     generator, source = config["generator"], config["generator"].get("source") or {}
@@ -24,13 +26,13 @@ def model_card(name: str, config: Mapping[str, Any], *, has_preview: bool) -> st
         tags=["ganaug", "data-augmentation", "gan", "latent-directions", str(generator.get("architecture"))],
         base_model=source.get("repo"),
     )
-    classes = generator.get("num_classes")
+    architecture, classes = _code(generator.get("architecture")), _plain(generator.get("num_classes") or "")
     kind = f"a class-conditional ({classes} classes)" if classes else "an unconditional"
     sections = [
         f"---\n{data.to_yaml()}\n---",
-        f"# {_plain(name)}",
+        f"# {_plain(name.split('/')[-1])}",
         f"{config['num_directions']} directions in the {config['latent_dim']}-dimensional latent space of {kind} "
-        f"`{generator.get('architecture')}` generator, found without labels by {PAPER}.",
+        f"{architecture} generator, found without labels by {PAPER}.",
     ]
     if has_preview:
         sections.append("![Contact sheet: each row walks along one direction](preview.png)")
@@ -44,26 +46,29 @@ def model_card(name: str, config: Mapping[str, Any], *, has_preview: bool) -> st
     if source.get("distribution"):
         sections.append(
             "## The generator\n\nIts weights are not in this pack: they come with the Python distribution "
-            f"`{source['distribution']}` {source['version']} (`{source['path']}`, SHA-256 "
-            f"`{source['file_sha256']}`).\n\n"
+            f"{_code(source['distribution'])} {_plain(source['version'])} ({_code(source['path'])}, SHA-256 "
+            f"{_code(source['file_sha256'])}).\n\n"
             f'```\npip install --no-deps "{source["distribution"]}=={source["version"]}"\n```'
         )
     return "\n\n".join(sections) + "\n"
 
 
 def _use(name: str, config: Mapping[str, Any]) -> str:
-    direction = next((_plain(name) for name in config["names"]), 0)
+    # A name that needs no escaping, in the quotes that ruff format would give it.
+    plain = (name for name in config["names"] if re.fullmatch(r"[\w .-]+", name))
+    direction = json.dumps(next(plain, min(config["names"].values(), default=0)), ensure_ascii=False)
+    pack = json.dumps(_plain(name), ensure_ascii=False)
     if config["generator"].get("num_classes"):
         code = (
             "from ganaug import transforms\n\n"
-            f'shift = transforms.LatentShift(direction={direction!r}, pack="{_plain(name)}", p=0.5)\n'
+            f"shift = transforms.LatentShift(direction={direction}, pack={pack}, p=0.5)\n"
             "images, labels = shift(images, labels)"
         )
     else:
         code = (
-            f'from ganaug import DirectionPack\n\npack = DirectionPack.from_pretrained("{_plain(name)}")\n'
+            f"from ganaug import DirectionPack\n\npack = DirectionPack.from_pretrained({pack})\n"
             f"latents = pack.generator.sample_latents(8)\n"
-            f"shifted = pack.generator(latents + 3.0 * pack.directions[pack.index({direction!r})])"
+            f"shifted = pack.generator(latents + 3.0 * pack.directions[pack.index({direction})])"
         )
     return f"## Use\n\n```python\n{code}\n```"
 
@@ -83,14 +88,14 @@ def _directions_table(config: Mapping[str, Any]) -> str:
         cells = "".join(f"{_figure(row.get(column))} | " for column in columns)
         lines.append(f"| {index} | {_plain(names.get(index, ''))} | {shown} | {cells}")
     if command := config["scores"].get("directions_command"):
-        lines.append(f"\nPrinted by `{_plain(command)}`.")
+        lines.append(f"\nPrinted by {_code(command)}.")
     return "\n".join(lines)
 
 
 def _scores_table(figures: Mapping[str, float], scores: Mapping[str, Any]) -> str:
     lines = ["| score | value | printed by |", "| --- | --- | --- |"]
     for key, value in figures.items():
-        lines.append(f"| {_plain(key)} | {_figure(value)} | `{_plain(scores.get(f'{key}_command', ''))}` |")
+        lines.append(f"| {_plain(key)} | {_figure(value)} | {_code(scores.get(f'{key}_command', ''))} |")
     return "\n".join(lines)
 
 
@@ -99,8 +104,14 @@ def _figure(value: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    """Text that can't end a table's cell or open a tag."""
+    """Text that can't end a table's cell, open a tag or become a link."""
     text = " ".join(str(value).split())
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), ("|", "&#124;"), ("`", "'")):
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), ("[", "&#91;"), ("|", "&#124;"), ("`", "'")):
         text = text.replace(character, entity)
     return text
+
+
+def _code(value: Any) -> str:
+    """Text as a code span, in which entities would show as they are, or nothing."""
+    text = " ".join(str(value).split()).replace("`", "'").replace("|", "\\|")
+    return f"`{text}`" if text else ""

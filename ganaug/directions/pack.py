@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import math
 import os
 import shutil
@@ -24,7 +25,7 @@ from huggingface_hub.errors import (
 )
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor
 
 from ganaug.directions.card import model_card
@@ -61,7 +62,7 @@ class DirectionPack:
 
     Args:
         directions: ``(K, latent_dim)`` float32, unit rows.
-        generator: the generator they belong to, or None when it is given by ``generator_source``.
+        generator: the generator they belong to, which is frozen; or None to load it from ``generator_source`` at once.
         names: name to index, as in ``{"background": 17}``.
         ranges: per direction, the magnitudes it was trained or looked at over, in latent units.
         safe_ranges: per direction, the magnitudes over which a held-out classifier reads the same label at the
@@ -107,11 +108,14 @@ class DirectionPack:
         self.generator_source = _checked_source(generator_source or {})
         self.preview = preview
         self.name = name
-        self._generator = generator
         self._generator_folder: Path | None = None
-        self._generator_config: dict[str, Any] = {} if generator is None else _generator_entry(generator)
+        self._generator_config: dict[str, Any] = {}
+        if generator is None and self.generator_source:
+            generator = self._load_generator()
         if generator is not None:
+            self._generator_config = _generator_entry(generator)
             self._check_generator(generator)
+        self._generator = generator
 
     # -- looking --------------------------------------------------------------------------------------------------
 
@@ -132,10 +136,7 @@ class DirectionPack:
             PackError: it is not in the pack and was not handed over, or its weights are others than the pack's.
         """
         if self._generator is None:
-            try:
-                generator = self._load_generator()
-            except GeneratorError as error:
-                raise PackError(f"pack {self.name!r}: {error}") from error
+            generator = self._load_generator()
             self._check_generator(generator)
             self._generator = generator
         return self._generator
@@ -222,7 +223,8 @@ class DirectionPack:
     ) -> DirectionPack:
         """Load a bundled pack (``"digits"``), a folder (``"./digits"``) or a Hub repository (``"org/name"``).
 
-        A bundled name comes before a folder of the same name; write ``./name`` for the folder. Nothing is unpickled.
+        A bundled name comes before a folder of the same name; write ``"./name"`` for the folder. A ``Path`` is always a
+        folder. Nothing is unpickled.
 
         Args:
             revision, cache_dir, local_files_only, token: for the Hub, as in ``huggingface_hub``.
@@ -233,15 +235,17 @@ class DirectionPack:
         """
         text = str(name)
         bundled = bundled_packs()
-        if text in bundled:
+        if isinstance(name, str) and text in bundled:
             folder = bundled[text]
         elif Path(name).is_dir():
-            folder = Path(name)
+            folder, text = Path(name), Path(name).resolve().name
+        elif isinstance(name, Path):
+            raise PackError(f"there is no folder {text!r}. Pass a bundled name or a Hub id as a string.")
         else:
             folder = _download(
                 text, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
             )
-        return cls._from_folder(folder, name=folder.name if Path(name).is_dir() else text, generator=generator)
+        return cls._from_folder(folder, name=text, generator=generator)
 
     @classmethod
     def _from_folder(cls, folder: Path, *, name: str, generator: Generator | None) -> DirectionPack:
@@ -264,6 +268,11 @@ class DirectionPack:
                     f"{folder / CONFIG_FILE} should have {called} as {key!r}, found {config.get(key)!r:.80}."
                 )
         directions = _read_directions(folder / DIRECTIONS_FILE, config["directions_sha256"])
+        for key, told in zip(("latent_space", "num_directions", "latent_dim"), ("z", *directions.shape), strict=True):
+            if config.get(key) != told:
+                raise PackError(
+                    f"{folder / CONFIG_FILE} should have {told!r} as {key!r}, found {config.get(key)!r:.80}."
+                )
         preview = folder / PREVIEW_FILE
         try:
             pack = cls(
@@ -274,10 +283,10 @@ class DirectionPack:
                 method=config["method"],
                 scores=config["scores"],
                 licence=config["licence"],
-                generator_source=config["generator"].get("source"),
                 preview=_read_preview(preview) if preview.exists() else None,
                 name=name,
             )
+            pack.generator_source = _checked_source(config["generator"].get("source") or {})
         except PackError as error:
             raise PackError(f"{folder}: {error}") from error
         pack._generator_config = config["generator"]
@@ -289,19 +298,23 @@ class DirectionPack:
 
     def _load_generator(self) -> Generator:
         entry, folder, source = self._generator_config, self._generator_folder, self.generator_source
-        if "distribution" in source:
-            return generator_from_distribution(**source)
-        if "repo" in source:
-            return Generator.from_pretrained(source["repo"], revision=source.get("revision"))
-        if folder is None or entry.get("architecture") == ModuleGenerator.architecture:
-            raise PackError(
-                f"pack {self.name!r} belongs to a network of its author's own, which ganaug can't build. Build it, and "
-                "pass it: DirectionPack.from_pretrained(..., generator=Generator.from_module(net, ...))."
-            )
-        config = {key: value for key, value in entry.items() if key not in ("sha256", "source")}
-        return build_generator(config, weights=folder / WEIGHTS_FILE)
+        try:
+            if "distribution" in source:
+                return generator_from_distribution(**source)
+            if "repo" in source:
+                return Generator.from_pretrained(source["repo"], revision=source["revision"])
+            if folder is not None and entry.get("architecture") != ModuleGenerator.architecture:
+                config = {key: value for key, value in entry.items() if key not in ("sha256", "source")}
+                return build_generator(config, weights=folder / WEIGHTS_FILE)
+        except GeneratorError as error:
+            raise PackError(f"pack {self.name!r}: {error}") from error
+        raise PackError(
+            f"pack {self.name!r} belongs to a network of its author's own, which ganaug can't build. Build it, and "
+            "pass it: DirectionPack.from_pretrained(..., generator=Generator.from_module(net, ...))."
+        )
 
     def _check_generator(self, generator: Generator) -> None:
+        generator.freeze()
         if generator.latent_dim != self.latent_dim:
             raise PackError(
                 f"pack {self.name!r} has directions of {self.latent_dim} dimensions, but its generator's latents have "
@@ -317,56 +330,76 @@ class DirectionPack:
     # -- saving ---------------------------------------------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:
-        """What ``config.json`` holds, the hash of the directions' file aside."""
-        entry = dict(self._generator_config)
+        """What ``config.json`` holds, the hash of the directions' file aside.
+
+        Raises:
+            PackError: names, ranges, scores or a source that were set since and that no reader would take; scores or
+                a method that JSON can't hold.
+        """
+        try:
+            json.dumps([self.scores, self.method], allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise PackError(f"the scores and method of pack {self.name!r} should fit into JSON: {error}.") from error
+        entry = {key: value for key, value in self._generator_config.items() if key != "source"}
         if self.generator_source:
-            entry["source"] = self.generator_source
+            entry["source"] = _checked_source(self.generator_source)
+        safe_ranges = self.safe_ranges
         return {
             "format_version": FORMAT_VERSION,
             "generator": entry,
             "latent_space": "z",
             "num_directions": self.num_directions,
             "latent_dim": self.latent_dim,
-            "names": dict(sorted(self.names.items())),
-            "ranges": self.ranges,
-            "safe_ranges": self.safe_ranges,
-            "scores": self.scores,
+            "names": dict(sorted(_checked_names(self.names, self.num_directions).items())),
+            "ranges": _checked_ranges(self.ranges, self.num_directions),
+            "safe_ranges": None if safe_ranges is None else _checked_safe_ranges(safe_ranges, self.num_directions),
+            "scores": _checked_scores(self.scores, self.num_directions),
             "method": self.method,
             "licence": self.licence,
         }
 
     def save_pretrained(self, path: str | Path) -> Path:
-        """Write the pack into a folder, made if need be; other files there are left alone.
+        """Write the pack into a folder, made if need be; files there that are no pack's are left alone.
 
         Every file is written beside the folder first and moved in whole, ``config.json`` (which names the hash of the
         directions) last, so a reader never takes half a pack for a whole one.
 
         Returns:
             The folder.
+
+        Raises:
+            PackError: the path is a file, or the pack holds what no reader would take.
         """
         folder = Path(path)
+        self._write(folder, called=folder.resolve().name)
+        return folder
+
+    def _write(self, folder: Path, *, called: str) -> None:
+        """Write the pack into a folder, with a model card for the pack that is loaded as ``called``."""
         if folder.exists() and not folder.is_dir():
             raise PackError(f"{folder} is a file; a pack is a folder.")
+        config = self.config()
+        in_pack = not self.generator_source and self._generator_config.get("architecture") != "module"
+        generator = self.generator if in_pack else None
         folder.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".pack-", dir=folder))
         try:
             write_safetensors(scratch / DIRECTIONS_FILE, {"directions": self.directions})
-            in_pack = not self.generator_source and self._generator_config.get("architecture") != "module"
-            if in_pack:
-                self.generator.save_weights(scratch / WEIGHTS_FILE)
+            if generator is not None:
+                generator.save_weights(scratch / WEIGHTS_FILE)
             if self.preview is not None:
                 self.preview.save(scratch / PREVIEW_FILE, optimize=True)
-            config = {**self.config(), "directions_sha256": _sha256(scratch / DIRECTIONS_FILE)}
-            name = folder.resolve().name
-            (scratch / CARD_FILE).write_text(
-                model_card(name, config, has_preview=self.preview is not None), encoding="utf-8"
-            )
+            digest = hashlib.sha256((scratch / DIRECTIONS_FILE).read_bytes())
+            config["directions_sha256"] = digest.hexdigest()
+            card = model_card(called, config, has_preview=self.preview is not None)
+            (scratch / CARD_FILE).write_text(card, encoding="utf-8", errors="replace")
             write_json(scratch / CONFIG_FILE, config)
+            if self.preview is None and _is_pack(folder):
+                (folder / PREVIEW_FILE).unlink(missing_ok=True)
             for file in sorted(scratch.iterdir(), key=lambda file: file.name == CONFIG_FILE):
                 os.replace(file, folder / file.name)
         finally:
             shutil.rmtree(scratch)
-        return folder
 
     def push_to_hub(
         self,
@@ -386,9 +419,13 @@ class DirectionPack:
         api = HfApi(token=token)
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         with tempfile.TemporaryDirectory() as scratch:
-            folder = self.save_pretrained(Path(scratch, repo_id.split("/")[-1]))
+            self._write(Path(scratch), called=repo_id)
             commit = api.upload_folder(
-                repo_id=repo_id, folder_path=folder, commit_message=commit_message, revision=revision
+                repo_id=repo_id,
+                folder_path=scratch,
+                commit_message=commit_message,
+                revision=revision,
+                delete_patterns=PREVIEW_FILE if self.preview is None else None,
             )
         return str(commit.commit_url)
 
@@ -435,12 +472,13 @@ def _read_directions(path: Path, sha256: str) -> Tensor:
     if not path.is_file():
         raise PackError(f"{path} is missing.")
     try:
-        tensors = load_file(path)
+        content = path.read_bytes()
+        tensors = load(content)
     except (SafetensorError, OSError) as error:
         raise PackError(f"{path} is not a whole safetensors file ({error}). Fetch the pack again.") from error
     if set(tensors) != {"directions"}:
         raise PackError(f"{path} should hold one tensor named 'directions', found {sorted(tensors)}.")
-    if (found := _sha256(path)) != sha256:
+    if (found := hashlib.sha256(content).hexdigest()) != sha256:
         raise PackError(
             f"{path} has SHA-256 {found}, but config.json names {sha256}: the file was changed, or is another pack's."
         )
@@ -464,10 +502,11 @@ def _checked_directions(directions: Tensor) -> Tensor:
 
 def _checked_names(names: Mapping[Any, Any], count: int) -> dict[str, int]:
     for name, index in names.items():
-        if not isinstance(name, str) or not name.strip() or name == "any" or not name.isprintable() or len(name) > 80:
+        is_plain = isinstance(name, str) and name.isprintable() and 1 <= len(name) <= 80 and name == name.strip()
+        if not is_plain or name == "any" or name.isdecimal():
             raise PackError(
-                f'a direction\'s name is 1 to 80 printable characters and not "any" (which means every direction), '
-                f"got {name!r:.100}."
+                f'a direction\'s name is 1 to 80 printable characters, not "any" (which means every direction) and not '
+                f"a number (which is an index); got {name!r:.100}."
             )
         if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < count:
             raise PackError(f"the name {name!r} should point to a direction from 0 to {count - 1}, got {index!r:.100}.")
@@ -491,7 +530,9 @@ def _checked_safe_ranges(ranges: Sequence[Any], count: int) -> list[Range | None
 
 def _checked_range(interval: Any, index: int) -> Range:
     numbers = list(interval) if isinstance(interval, (list, tuple)) else []
-    if len(numbers) != 2 or not all(type(n) in (int, float) and abs(n) < 1e6 for n in numbers):
+    if len(numbers) != 2 or not all(
+        isinstance(n, (int, float)) and not isinstance(n, bool) and abs(n) < 1e6 for n in numbers
+    ):
         raise PackError(
             f"the range of direction {index} should be two finite numbers [low, high], got {interval!r:.100}."
         )
@@ -502,13 +543,9 @@ def _checked_range(interval: Any, index: int) -> Range:
 
 def _checked_scores(scores: Mapping[str, Any], count: int) -> dict[str, Any]:
     rows = scores.get("directions", {})
+    known = set(map(str, range(count)))
     if not isinstance(rows, Mapping) or not all(
-        isinstance(row, Mapping)
-        and isinstance(index, str)
-        and index.isascii()
-        and index.isdigit()
-        and int(index) < count
-        for index, row in rows.items()
+        index in known and isinstance(row, Mapping) for index, row in rows.items()
     ):
         raise PackError(f"scores['directions'] should map an index to its figures, got {rows!r:.100}.")
     return dict(scores)
@@ -531,12 +568,16 @@ def _is_text(value: Any) -> bool:
 
 def _read_preview(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as picture:
+        # PNG alone: for some other formats Pillow starts programs that run what the file says.
+        with Image.open(path, formats=["PNG"]) as picture:
             copy: Image.Image = picture.copy()
             return copy
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise PackError(f"{path} is not a picture: {error}") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise PackError(f"{path} is not a PNG picture: {error}") from error
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _is_pack(folder: Path) -> bool:
+    try:
+        return "format_version" in read_json(folder / CONFIG_FILE)
+    except GeneratorError:
+        return False

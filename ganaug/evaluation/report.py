@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import torch
+
 from ganaug.directions import DirectionPack, PackError
 from ganaug.evaluation.change import measure_change
 from ganaug.evaluation.classifier import predict, train_classifier
@@ -48,7 +50,7 @@ def evaluate_pack(
     """
     if dataset not in DATASETS:
         raise PackError(f"there is no data set {dataset!r} to measure with; choose one of {', '.join(DATASETS)}.")
-    generator = pack.generator
+    generator = pack.generator.to(memory_format=torch.channels_last)
     training, test = DATASETS[dataset](root, train=True), DATASETS[dataset](root, train=False)
     if training.images.shape[1:] != (generator.channels, generator.image_size, generator.image_size):
         raise PackError(

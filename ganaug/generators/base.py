@@ -15,7 +15,7 @@ import torch
 from huggingface_hub import ModelHubMixin, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from typing_extensions import Self
 
@@ -114,7 +114,7 @@ class Generator(
             raise GeneratorError("labels were given, but this generator is unconditional: call it with latents alone.")
         if self.num_classes > 0:
             self.check_labels(labels, len(latents))
-        return self.synthesize(latents, labels)
+        return self.synthesize(latents, labels if labels is None else labels.long())
 
     def check_labels(self, labels: Tensor | None, count: int) -> None:
         """Raise :class:`GeneratorError` unless ``labels`` is ``(count,)`` integers in ``[0, num_classes)``."""
@@ -155,12 +155,18 @@ class Generator(
         """Draw two images and compare them with what the generator promises; returns the generator itself.
 
         Raises:
-            GeneratorError: a wrong shape or type, NaN or Inf, values outside [-1, 1], or an image that does not
-                depend on its latent.
+            GeneratorError: the network can't be called with such latents (and labels); a wrong shape or type, NaN or
+                Inf, values outside [-1, 1], or an image that does not depend on its latent.
         """
         rng = torch.Generator().manual_seed(0)
         latents, labels = self.sample_latents(2, rng=rng), self.sample_labels(1, rng=rng)
-        images = self(latents, labels if labels is None else labels.expand(2))
+        try:
+            images = self(latents, labels if labels is None else labels.expand(2))
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            given = f"latents of shape {tuple(latents.shape)}" + ("" if labels is None else " and labels of shape (2,)")
+            raise GeneratorError(
+                f"calling the network with {given} failed ({error}). Check latent_dim and num_classes."
+            ) from error
         expected = (2, self.channels, self.image_size, self.image_size)
         if not isinstance(images, Tensor) or images.shape != expected or not images.is_floating_point():
             got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
@@ -219,7 +225,7 @@ class Generator(
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
-        """Load a frozen generator from a folder or a Hub id; options as in ``huggingface_hub.ModelHubMixin``.
+        """Load a frozen generator from a folder or a Hub id; options as in ``huggingface_hub.hf_hub_download``.
 
         Raises:
             GeneratorError: nothing is found there, or what is found is damaged, of an unknown architecture, or has
@@ -227,12 +233,10 @@ class Generator(
         """
         name = str(pretrained_model_name_or_path)
         try:
-            generator: Self = super().from_pretrained(name, **options)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise GeneratorError(f"{name}: {CONFIG_FILE} is not valid JSON: {error}") from error
+            # Not super().from_pretrained, which reads config.json without our checks.
+            return cls._from_pretrained(model_id=name, **options)
         except (HFValidationError, LocalEntryNotFoundError, HfHubHTTPError) as error:
             raise GeneratorError(f"there is no generator {name!r}, neither a folder nor on the Hub: {error}") from error
-        return generator
 
     def _save_pretrained(self, save_directory: Path) -> None:
         self.save_weights(save_directory / WEIGHTS_FILE)
@@ -247,13 +251,16 @@ class Generator(
         cls,
         *,
         model_id: str,
-        revision: str | None,
-        cache_dir: str | Path | None,
-        force_download: bool,
-        local_files_only: bool,
-        token: str | bool | None,
-        **model_kwargs: Any,
-    ) -> Generator:
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        **unknown: Any,
+    ) -> Self:
+        if unknown:
+            raise TypeError(f"from_pretrained got options that it does not know: {', '.join(unknown)}.")
+
         def locate(name: str) -> Path:
             if os.path.isdir(model_id):
                 return Path(model_id, name)
@@ -272,6 +279,8 @@ class Generator(
         try:
             config = read_json(locate(CONFIG_FILE))
             weights = locate(WEIGHTS_FILE)
+        except LocalEntryNotFoundError:
+            raise  # a kind of EntryNotFoundError, but it says that the Hub was not asked or could not be reached
         except EntryNotFoundError as error:
             raise GeneratorError(f"{model_id} is not a ganaug generator: {error}") from error
         sha256 = config.pop("sha256", None)
@@ -338,7 +347,8 @@ def build_generator(config: Mapping[str, Any], *, weights: Path, sha256: str | N
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise GeneratorError(f"{weights.parent}: config does not fit architecture {name!r}: {error}") from error
     try:
-        state = load_file(weights)
+        # From bytes, for load_file maps the file: whoever wrote into it later would change the generator.
+        state = load(weights.read_bytes())
     except FileNotFoundError as error:
         raise GeneratorError(f"{weights} is missing: the generator's weights should be there.") from error
     except (SafetensorError, OSError) as error:
@@ -378,14 +388,20 @@ def load_weights(generator: Generator, state: Mapping[str, Tensor], *, origin: s
 def read_json(path: Path) -> dict[str, Any]:
     """Read one JSON object; :class:`GeneratorError` names the file when there is none or it holds something else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError as error:
         raise GeneratorError(f"{path} is missing.") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise GeneratorError(f"{path} can't be read: {error}") from error
+    except (ValueError, RecursionError) as error:
         raise GeneratorError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
         raise GeneratorError(f"{path} should hold a JSON object, found {type(content).__name__}.")
     return content
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"JSON has no {constant}")
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -396,7 +412,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write one JSON object, beside it first, then renamed."""
+    """Write one JSON object, beside it first, then renamed; ``ValueError`` or ``TypeError`` on what JSON can't hold."""
     scratch = path.with_name(path.name + ".part")
-    scratch.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    scratch.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(scratch, path)

@@ -35,7 +35,7 @@ def convert_checkpoint(path: str | Path) -> Generator:
     except pickle.UnpicklingError as error:
         raise GeneratorError(
             f"{path} is refused: it is damaged, or holds more than tensors and plain containers, and running what a "
-            f"pickle asks for is not safe. Save a plain state dict instead. ({str(error).splitlines()[0]})"
+            f"pickle asks for is not safe. Save a plain state dict instead. ({str(error).partition(chr(10))[0]})"
         ) from error
     except UNREADABLE as error:
         raise GeneratorError(f"{path} can't be read as a checkpoint; is it whole? ({error})") from error

@@ -26,6 +26,8 @@ class DCGAN(Generator):
     def __init__(self, *, latent_dim: int = 100, channels: int = 3, width: int = 64, image_size: int = 64) -> None:
         if image_size < 8 or image_size & (image_size - 1):
             raise GeneratorError(f"DCGAN's image_size should be a power of two of at least 8, got {image_size}.")
+        if width < 1:
+            raise GeneratorError(f"DCGAN's width should be at least 1, got {width}.")
         super().__init__(latent_dim=latent_dim, image_size=image_size, channels=channels)
         doublings = image_size.bit_length() - 4
         widths = [width << k for k in range(doublings, -1, -1)]

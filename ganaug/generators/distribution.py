@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from importlib import metadata
 from pathlib import Path
 
@@ -22,6 +23,9 @@ def generator_from_distribution(*, distribution: str, version: str, path: str, f
     Raises:
         GeneratorError: the distribution is not installed (the message says how), or its file is another one.
     """
+    # The message below is a command that people paste into a shell.
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", distribution) or not re.fullmatch(r"[A-Za-z0-9.!+_-]+", version):
+        raise GeneratorError(f"{distribution!r} {version!r} is not the name and version of a Python distribution.")
     remedy = f'Install it without its own dependencies: pip install --no-deps "{distribution}=={version}"'
     try:
         installed = metadata.distribution(distribution)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ DEFAULT_PACK = "digits"
 SOURCES = ("auto", "sample", "invert")
 
 
-class LatentShift(v2.Transform):  # type: ignore[misc]
+class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no types, so its classes are Any
     """Replace a share of a batch by generated images of the same labels, shifted along a discovered direction.
 
     Works on batches beside ``v2.CutMix``: for each image that is drawn, with probability ``p``, a fresh latent z is
@@ -140,7 +141,7 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
         latents = params["latents"] + params["magnitudes"][:, None] * self.pack.directions[params["indices"]]
         replace = replace.to(inpt.device)
         shifted = generator(latents.to(inpt.device), params["labels"].to(inpt.device)[replace])
-        shifted = (shifted + 1) / 2
+        shifted = ((shifted + 1) / 2).clamp(0, 1)
         if shifted.shape[-2:] != inpt.shape[-2:]:
             shifted = F.interpolate(shifted, inpt.shape[-2:], mode="bilinear", antialias=True)
         output = inpt.as_subclass(Tensor).clone()
@@ -213,10 +214,14 @@ def _interval(pack: DirectionPack, index: int, magnitude: str | float | tuple[fl
     if isinstance(magnitude, str):
         if magnitude == "safe":
             return pack.range_of(index)
-    elif isinstance(magnitude, (int, float)) and not isinstance(magnitude, bool):
-        return float(magnitude), float(magnitude)
-    elif isinstance(magnitude, (tuple, list)) and len(magnitude) == 2:
-        low, high = (float(bound) for bound in magnitude)
-        if low <= high:
-            return low, high
-    raise ValueError(f'magnitude should be "safe", a number, or (low, high) with low <= high; got {magnitude!r}.')
+    else:
+        bounds = magnitude if isinstance(magnitude, (tuple, list)) else (magnitude, magnitude)
+        if len(bounds) == 2 and all(map(_is_finite, bounds)) and bounds[0] <= bounds[1]:
+            return float(bounds[0]), float(bounds[1])
+    raise ValueError(
+        f'magnitude should be "safe", a finite number, or (low, high) with low <= high; got {magnitude!r}.'
+    )
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

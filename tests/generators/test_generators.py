@@ -40,6 +40,12 @@ def test_labels_change_the_image(conditional_generator):
     assert len({image.numpy().tobytes() for image in images}) == 10
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_labels_may_be_integers_of_any_width(conditional_generator, dtype):
+    latents, labels = torch.randn(4, 8), torch.tensor([0, 9, 3, 3])
+    assert torch.equal(conditional_generator(latents, labels.to(dtype)), conditional_generator(latents, labels))
+
+
 def test_draws_follow_their_random_generator(conditional_generator):
     rngs = [torch.Generator().manual_seed(4) for _ in range(2)]
     first, second = (conditional_generator.sample_latents(5, rng=rng) for rng in rngs)
@@ -59,6 +65,22 @@ def test_a_saved_generator_draws_the_very_same_images(tmp_path, options):
         assert type(again) is SNGAN and torch.equal(again(latents, labels), generator(latents, labels))
         assert not again.training and not any(p.requires_grad for p in again.parameters())
     assert again.weights_sha256() == generator.weights_sha256()
+
+
+def test_a_loaded_generator_does_not_follow_its_file(tmp_path):
+    sngan().save_pretrained(tmp_path / "g")
+    again = Generator.from_pretrained(tmp_path / "g")
+    path = tmp_path / "g" / "generator.safetensors"
+    with path.open("r+b") as file:
+        file.seek(-400, 2)
+        file.write(b"\x01" * 400)
+    assert again.weights_sha256() == sngan().weights_sha256()
+
+
+def test_an_option_that_is_not_known_is_named(tmp_path):
+    sngan().save_pretrained(tmp_path / "g")
+    with pytest.raises(TypeError, match="options that it does not know: revison"):
+        Generator.from_pretrained(tmp_path / "g", revison="v1")
 
 
 def test_loading_as_another_architecture_is_refused(tmp_path):
@@ -111,6 +133,15 @@ DAMAGE = {
     "other weights": (_tensors(lambda t: t["dense.bias"].add_(1)), "but the config names"),
     "architecture": (_config(architecture="gan9000"), "unknown generator architecture 'gan9000'. Known: dcgan, sngan"),
     "unknown argument": (_config(depth=4), "config does not fit architecture 'sngan'"),
+    "config a list": (
+        lambda folder: (folder / "config.json").write_text("[]"),
+        "should hold a JSON object, found list",
+    ),
+    "config too deep": (
+        lambda folder: (folder / "config.json").write_text("[" * 10**5),
+        "config.json is not valid JSON",
+    ),
+    "NaN": (_config(latent_dim=float("nan")), "config.json is not valid JSON: JSON has no NaN"),
     "bad argument": (_config(channels=2), r"channels should be 1 \(grey\) or 3 \(colour\), got 2"),
 }
 
@@ -186,6 +217,18 @@ def test_a_network_that_is_not_what_was_said_of_it_is_refused(finish, message):
         from_module(finish)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"latent_dim": 6}, r"latents of shape \(2, 6\) failed \(.*\). Check latent_dim"),
+        ({"num_classes": 10}, r"and labels of shape \(2,\) failed \(.*\). Check latent_dim and num_classes"),
+    ],
+)
+def test_a_network_that_can_not_be_called_as_said_is_refused(options, message):
+    with pytest.raises(GeneratorError, match=message):
+        Generator.from_module(Network(torch.tanh), **{"latent_dim": 5, "image_size": 8, "channels": 3, **options})
+
+
 def test_a_network_of_ones_own_can_not_be_saved_and_says_what_to_do(tmp_path):
     with pytest.raises(GeneratorError, match=r"DirectionPack.from_pretrained\(path, generator=generator\)"):
         from_module(torch.tanh).save_pretrained(tmp_path / "g")
@@ -205,3 +248,5 @@ def test_impossible_sizes_are_named(options, message):
         sngan(**options)
     with pytest.raises(GeneratorError, match="power of two of at least 8, got 48"):
         DCGAN(image_size=48)
+    with pytest.raises(GeneratorError, match="width should be at least 1, got 0"):
+        DCGAN(width=0)

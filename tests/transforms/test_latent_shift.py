@@ -3,12 +3,13 @@ import copy
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from ganaug.directions import DirectionPack
-from ganaug.generators import SNGAN
+from ganaug.generators import SNGAN, Generator
 from ganaug.transforms import LatentShift
 
 
@@ -143,6 +144,28 @@ def test_works_after_a_dataloader_beside_cutmix_and_normalize(pack):
         assert x.shape == (8, 3, 32, 32) and x.dtype == torch.float32 and y.shape == (8, 10)
 
 
+def test_labels_may_be_bytes(pack):
+    images, labels = batch()
+    shift = LatentShift("background", pack=pack, p=1)
+    torch.manual_seed(0)
+    expected, _ = shift(images, labels)
+    torch.manual_seed(0)
+    shifted, same = shift(images, labels.to(torch.uint8))
+    assert torch.equal(shifted, expected) and same.dtype == torch.uint8
+
+
+def test_a_generator_that_overshoots_does_not_wrap_around():
+    class Bright(nn.Module):
+        def forward(self, latents, labels):
+            return (latents.sum(1) * 1e-3 + (latents[:, 0] > 40) * 9 + 0.9)[:, None, None, None].expand(-1, 3, 8, 8)
+
+    generator = Generator.from_module(Bright(), latent_dim=2, image_size=8, channels=3, num_classes=10)
+    pack = DirectionPack(torch.eye(2)[:1], generator=generator)
+    images, labels = batch(size=(8, 8), dtype=torch.uint8)
+    shifted, _ = LatentShift(0, pack=pack, p=1, magnitude=100)(images, labels)
+    assert (shifted == 255).all()
+
+
 def test_repr_and_copies(pack):
     shift = LatentShift("background", pack=pack, p=0.25)
     assert repr(shift) == "LatentShift(direction='background', pack='tiny', p=0.25, magnitude='safe')"
@@ -172,6 +195,10 @@ def test_the_default_pack_is_bundled():
         ({"direction": None}, 'a name, an index, a non-empty list of them, or "any"; got None'),
         ({"direction": 1}, "changes the label at every magnitude that was measured"),
         ({"magnitude": "wild"}, "got 'wild'"),
+        ({"magnitude": float("nan")}, "finite number.*got nan"),
+        ({"magnitude": (0, float("inf"))}, r"got \(0, inf\)"),
+        ({"magnitude": ("a", 1)}, r"got \('a', 1\)"),
+        ({"magnitude": True}, "got True"),
         ({"magnitude": (2, 1)}, r"low <= high; got \(2, 1\)"),
         ({"magnitude": (1, 2, 3)}, r"got \(1, 2, 3\)"),
         ({"labels_getter": 3}, "labels_getter should either be"),

@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings that replace the recipe's")
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs and results.jsonl")
     parser.add_argument("--device", default=None)
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
 
     recipe = read_recipe(arguments.recipe, arguments.settings)
     generator = recipe.load_generator()

@@ -13,7 +13,10 @@ from ganaug.generators import Generator
 
 
 class LeNet(nn.Sequential):
-    """LeNet's three 5 x 5 convolutions with batch norm over a pair of images: ``120 * width`` features."""
+    """LeNet's three 5 x 5 convolutions with batch norm over a pair of images: ``120 * width`` features.
+
+    Like LeNet-5, it sees images of less than 32 pixels in the middle of a 32 x 32 field.
+    """
 
     def __init__(self, in_channels: int, *, width: int = 1) -> None:
         widths = (in_channels, 6 * width, 16 * width, 120 * width)
@@ -23,7 +26,13 @@ class LeNet(nn.Sequential):
             layers += [nn.MaxPool2d(2)]
         layers[-1:] = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         super().__init__(*layers)
-        self.num_features = widths[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = (max(0, 32 - size) for size in x.shape[-2:])
+        if height or width:
+            x = F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
+        features: Tensor = super().forward(x)
+        return features
 
 
 class UnfoldedConv2d(nn.Conv2d):

@@ -110,7 +110,7 @@ def test_natural_changes_score_above_changes_that_real_images_do_not_have(genera
         direction_variation_naturalness(generator, axis(k), real[0], max_magnitude=3, samples=200, steps=60)
         for k in (0, 2)
     )
-    assert natural > 0.85 and unnatural < 0.65
+    assert natural > 0.75 and natural > unnatural + 0.15
 
 
 def test_rca_is_the_share_of_named_directions(generator):

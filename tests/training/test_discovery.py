@@ -51,9 +51,11 @@ def test_finds_the_factors_of_a_generator_that_has_them(tmp_path):
     budget = {**QUICK, "batch_size": 64, "steps": 250, "matrix_lr": 2e-2, "reconstructor_lr": 3e-3, "rca_samples": 1000}
     learned = discover(generator, direction_matrix="unit", out=tmp_path, **budget)
     fixed = discover(generator, direction_matrix="random", **budget)
-    assert learned.scores["rca"] > fixed.scores["rca"] + 0.1
-    in_factors = (learned.directions @ rotation.T)[:, :4].square().sum(1)
-    assert in_factors.min() > 0.7, "directions leave the twelve latents that change nothing"
+    assert 1 - learned.scores["rca"] < 0.7 * (1 - fixed.scores["rca"])
+    in_factors, at_random = (
+        (pack.directions @ rotation.T)[:, :4].square().sum(1).median() for pack in (learned, fixed)
+    )
+    assert in_factors > 0.9 > 0.6 > at_random, "directions leave the twelve latents that change nothing"
     progress = [row["rca"] for row in rows(tmp_path)]
     assert progress[-1] > progress[0] + 0.2
 

@@ -9,7 +9,14 @@ from ganaug.training.reconstructor import UnfoldedConv2d, default_reconstructor
 
 @pytest.mark.parametrize(
     ("kind", "channels", "size", "width"),
-    [("lenet", 1, 28, 1), ("lenet", 1, 32, 2), ("lenet", 3, 64, 1), ("resnet18", 3, 32, 1), ("resnet18", 1, 64, 1)],
+    [
+        ("lenet", 1, 16, 1),
+        ("lenet", 1, 28, 1),
+        ("lenet", 1, 32, 2),
+        ("lenet", 3, 64, 1),
+        ("resnet18", 3, 32, 1),
+        ("resnet18", 1, 64, 1),
+    ],
 )
 def test_says_which_direction_and_how_far(kind, channels, size, width):
     reconstructor = Reconstructor(kind, channels, 7, width=width)

@@ -57,12 +57,13 @@ def titled(picture: Image.Image, title: str, note: str = "") -> Image.Image:
 
 
 def stack(pictures: Sequence[Image.Image], *, columns: int = 1, gap: int = 12) -> Image.Image:
-    """Pictures of one size in a grid, filled row by row, with a margin."""
-    width, height = max(p.width for p in pictures), max(p.height for p in pictures)
-    rows = -(-len(pictures) // columns)
-    sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), PAPER)
+    """Pictures in a grid, filled row by row, with a margin; rows are as high as their highest picture."""
+    width = max(p.width for p in pictures)
+    heights = [max(p.height for p in pictures[k : k + columns]) for k in range(0, len(pictures), columns)]
+    sheet = Image.new("RGB", (columns * (width + gap) + gap, sum(heights) + gap * (len(heights) + 1)), PAPER)
     for k, picture in enumerate(pictures):
-        sheet.paste(picture, (gap + k % columns * (width + gap), gap + k // columns * (height + gap)))
+        row, column = divmod(k, columns)
+        sheet.paste(picture, (gap + column * (width + gap), gap + sum(heights[:row]) + gap * row))
     return sheet
 
 

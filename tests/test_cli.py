@@ -196,7 +196,7 @@ def test_evaluate_refuses_images_of_another_kind(run, pack_folder, data_root):
         (["show", "nowhere"], "no bundled pack and no folder 'nowhere'"),
         (["convert", "nowhere.pt", "--out", "x"], "there is no file nowhere.pt"),
         (["evaluate", "digits"], "needs --data FOLDER"),
-        (["augment", ".", "x", "--direction", "backgruond"], "Did you mean background?"),
+        (["augment", ".", "x", "--direction", "backgruond"], "Did you mean background"),
     ],
 )
 def test_mistakes_are_one_message_without_a_traceback(words, message):

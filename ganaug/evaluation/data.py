@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision import datasets
+from torchvision.transforms import v2
 
 
 class LabelledImages(NamedTuple):
@@ -67,6 +68,28 @@ def digits_on_photographs(root: str | Path, *, train: bool = True, seed: int = 0
         patch[:] = photograph[top : top + 32, left : left + 32]
     images = (torch.from_numpy(patches).permute(0, 3, 1, 2).to(torch.int16) - masks.to(torch.int16)).abs()
     return LabelledImages(images.to(torch.uint8), labels, masks)
+
+
+def images_in_folder(folder: str | Path, *, size: int, channels: int) -> Tensor:
+    """All images in a folder and its subfolders, in order of path: ``(N, channels, size, size)`` uint8.
+
+    The shorter side is resized to ``size`` (antialiased), and the middle is kept.
+
+    Raises:
+        FileNotFoundError: there is no image there.
+    """
+    folder = Path(folder)
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in datasets.folder.IMG_EXTENSIONS)
+    if not files:
+        raise FileNotFoundError(f"no images under {folder}.")
+    prepare = v2.Compose(
+        [v2.PILToTensor(), v2.Resize(size, antialias=True), v2.CenterCrop(size)]  # in this order, as CenterCrop pads
+    )
+    images = torch.empty(len(files), channels, size, size, dtype=torch.uint8)
+    for image, file in zip(images, files, strict=True):
+        with Image.open(file) as picture:
+            image[:] = prepare(picture.convert("RGB" if channels == 3 else "L"))
+    return images
 
 
 DATASETS: dict[str, Callable[..., LabelledImages]] = {

@@ -4,6 +4,7 @@ from ganaug.generators.base import Generator, GeneratorError, ModuleGenerator, b
 from ganaug.generators.convert import convert_checkpoint
 from ganaug.generators.dcgan import DCGAN
 from ganaug.generators.distribution import generator_from_distribution
+from ganaug.generators.encoder import Encoder, build_encoder
 from ganaug.generators.sngan import SNGAN
 
 ARCHITECTURES: dict[str, type[Generator]] = {SNGAN.architecture: SNGAN, DCGAN.architecture: DCGAN}
@@ -12,9 +13,11 @@ __all__ = [
     "ARCHITECTURES",
     "DCGAN",
     "SNGAN",
+    "Encoder",
     "Generator",
     "GeneratorError",
     "ModuleGenerator",
+    "build_encoder",
     "build_generator",
     "convert_checkpoint",
     "generator_from_distribution",

@@ -9,7 +9,7 @@ import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from huggingface_hub import ModelHubMixin, hf_hub_download
@@ -43,8 +43,38 @@ class GeneratorError(UserError, ValueError):
     """A generator, its weights or what it returned is not what ganaug can work with."""
 
 
+class FrozenNetwork(nn.Module):
+    """What generators and encoders share: a config to build them again with, and hashed safetensors weights."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What it takes to build the network again, JSON values only."""
+        raise NotImplementedError
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
+    def freeze(self) -> Self:
+        """Evaluation mode, and no weight requires a gradient; returns the network itself."""
+        return self.eval().requires_grad_(False)
+
+    def weights_sha256(self) -> str:
+        """SHA-256 of all weights: names, types, shapes and bytes in order of name, whatever file they came in."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def save_weights(self, path: Path) -> None:
+        """Write all weights to one safetensors file, beside it first, then renamed."""
+        write_safetensors(path, self.state_dict())
+
+
 class Generator(
-    nn.Module,
+    FrozenNetwork,
     ModelHubMixin,
     library_name="ganaug",
     tags=["ganaug", "gan", "image-generation"],
@@ -126,11 +156,6 @@ class Generator(
         if labels.device.type == "cpu" and count and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
             raise GeneratorError(f"expected {wanted}, got values from {int(labels.min())} to {int(labels.max())}.")
 
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next((p.device for p in self.parameters()), torch.device("cpu"))
-
     def sample_latents(self, count: int, *, rng: torch.Generator | None = None) -> Tensor:
         """Draw ``(count, latent_dim)`` float32 latents from N(0, I), on the generator's device.
 
@@ -145,10 +170,6 @@ class Generator(
             return None
         device = rng.device if rng is not None else self.device
         return torch.randint(self.num_classes, (count,), generator=rng, device=device).to(self.device)
-
-    def freeze(self) -> Self:
-        """Evaluation mode, and no weight requires a gradient; returns the generator itself."""
-        return self.eval().requires_grad_(False)
 
     @torch.no_grad()
     def check(self) -> Self:
@@ -196,14 +217,6 @@ class Generator(
             raise GeneratorError(f"{type(self).__name__} has no constructor arguments to build it again with.")
         return {"architecture": self.architecture, **arguments}
 
-    def weights_sha256(self) -> str:
-        """SHA-256 of all weights: names, types, shapes and bytes in order of name, whatever file they came in."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
-
     @staticmethod
     def from_module(
         module: nn.Module, *, latent_dim: int, image_size: int, channels: int, num_classes: int = 0
@@ -241,10 +254,6 @@ class Generator(
     def _save_pretrained(self, save_directory: Path) -> None:
         self.save_weights(save_directory / WEIGHTS_FILE)
         write_json(save_directory / CONFIG_FILE, {**self.config, "sha256": self.weights_sha256()})
-
-    def save_weights(self, path: Path) -> None:
-        """Write all weights to one safetensors file, beside it first, then renamed."""
-        write_safetensors(path, self.state_dict())
 
     @classmethod
     def _from_pretrained(
@@ -346,31 +355,42 @@ def build_generator(config: Mapping[str, Any], *, weights: Path, sha256: str | N
             generator: Generator = ARCHITECTURES[name](**arguments)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise GeneratorError(f"{weights.parent}: config does not fit architecture {name!r}: {error}") from error
+    return load_network(generator, weights, sha256=sha256)
+
+
+N = TypeVar("N", bound=FrozenNetwork)
+
+
+def load_network(network: N, path: Path, *, sha256: str | None) -> N:
+    """Load a safetensors file into a network built without memory (``torch.device("meta")``), and freeze it.
+
+    Raises:
+        GeneratorError: a missing or damaged file, missing, extra or mis-shaped tensors, or weights whose SHA-256 is
+            not ``sha256``.
+    """
     try:
-        # From bytes, for load_file maps the file: whoever wrote into it later would change the generator.
-        state = load(weights.read_bytes())
+        # From bytes, for load_file maps the file: whoever wrote into it later would change the network.
+        state = load(path.read_bytes())
     except FileNotFoundError as error:
-        raise GeneratorError(f"{weights} is missing: the generator's weights should be there.") from error
+        raise GeneratorError(f"{path} is missing: weights should be there.") from error
     except (SafetensorError, OSError) as error:
+        raise GeneratorError(f"{path} is not a whole safetensors file ({error}). Fetch or write it again.") from error
+    load_weights(network, state, origin=str(path))
+    if sha256 is not None and (found := network.weights_sha256()) != sha256:
         raise GeneratorError(
-            f"{weights} is not a whole safetensors file ({error}). Fetch or write it again."
-        ) from error
-    load_weights(generator, state, origin=str(weights))
-    if sha256 is not None and (found := generator.weights_sha256()) != sha256:
-        raise GeneratorError(
-            f"{weights} holds weights with SHA-256 {found}, but the config names {sha256}: "
-            "this is another generator, or the file was changed."
+            f"{path} holds weights with SHA-256 {found}, but the config names {sha256}: "
+            "this is another network, or the file was changed."
         )
-    return generator
+    return network
 
 
-def load_weights(generator: Generator, state: Mapping[str, Tensor], *, origin: str) -> Generator:
-    """Load a state dict, every tensor accounted for, and freeze the generator.
+def load_weights(network: N, state: Mapping[str, Tensor], *, origin: str) -> N:
+    """Load a state dict, every tensor accounted for, and freeze the network.
 
     Raises:
         GeneratorError: names the missing, extra and mis-shaped tensors.
     """
-    wanted = generator.state_dict()
+    wanted = network.state_dict()
     complaints = [f"missing {name}" for name in wanted.keys() - state.keys()]
     complaints += [f"unexpected {name}" for name in state.keys() - wanted.keys()]
     complaints += [
@@ -380,9 +400,9 @@ def load_weights(generator: Generator, state: Mapping[str, Tensor], *, origin: s
     ]
     if complaints:
         shown = "; ".join(sorted(complaints)[:6]) + (f"; and {len(complaints) - 6} more" if len(complaints) > 6 else "")
-        raise GeneratorError(f"{origin} does not fit {type(generator).__name__}({generator.config}): {shown}.")
-    generator.load_state_dict(state, assign=True)
-    return generator.freeze()
+        raise GeneratorError(f"{origin} does not fit {type(network).__name__}({network.config}): {shown}.")
+    network.load_state_dict(state, assign=True)
+    return network.freeze()
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
+
+from typing_extensions import Self
 
 from ganaug.errors import UserError
 from ganaug.training.direction_matrix import FIXED, LEARNED
@@ -15,8 +17,51 @@ class SettingsError(UserError, ValueError):
     """A setting is unknown, of the wrong type or out of range."""
 
 
+class Settings:
+    """Checked settings with defaults; subclasses are frozen dataclasses of numbers and choices."""
+
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    least: ClassVar[Mapping[str, int]] = {}
+    """Of settings that may be 0, or must be more than 1; all others are positive."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+            value = getattr(self, field.name)
+            if field.name in self.choices:
+                if value not in self.choices[field.name]:
+                    raise SettingsError(
+                        f"{field.name} should be one of {', '.join(self.choices[field.name])}; got {value!r}."
+                    )
+                continue
+            kind = type(field.default)
+            if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
+                raise SettingsError(
+                    f"{field.name} should be {'an integer' if kind is int else 'a number'}, got {value!r}."
+                )
+            least = self.least.get(field.name)
+            if least is not None and not value >= least:
+                raise SettingsError(f"{field.name} should be at least {least}, got {value!r}.")
+            if least is None and not value > 0:
+                raise SettingsError(f"{field.name} should be positive, got {value!r}.")
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
+        """Build settings from a recipe's table, naming unknown keys.
+
+        Raises:
+            SettingsError: an unknown key, a wrong type or a value out of range.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        if unknown := sorted(values.keys() - set(known)):
+            raise SettingsError(f"unknown setting {', '.join(unknown)}. Known: {', '.join(known)}.")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)  # type: ignore[call-overload,no-any-return]
+
+
 @dataclass(frozen=True, kw_only=True)
-class DiscoverySettings:
+class DiscoverySettings(Settings):
     """Settings of :func:`ganaug.training.discover`.
 
     The defaults are the paper's, but for the learning rates and the schedule, which reach the same RCA in fewer steps
@@ -56,52 +101,62 @@ class DiscoverySettings:
     precision: str = "bfloat16"
     seed: int = 0
 
+    choices: ClassVar = {
+        "direction_matrix": LEARNED + FIXED,
+        "reconstructor": ("auto", "lenet", "resnet18"),
+        "magnitude_distribution": ("uniform", "normal"),
+        "magnitude_loss": ("absolute", "squared"),
+        "schedule": ("constant", "cosine"),
+        "precision": ("bfloat16", "float32"),
+    }
+    least: ClassVar = {"num_directions": 2, "batch_size": 2, "seed": 0, "min_magnitude": 0, "magnitude_weight": 0}
+
     def __post_init__(self) -> None:
-        choices = {
-            "direction_matrix": LEARNED + FIXED,
-            "reconstructor": ("auto", "lenet", "resnet18"),
-            "magnitude_distribution": ("uniform", "normal"),
-            "magnitude_loss": ("absolute", "squared"),
-            "schedule": ("constant", "cosine"),
-            "precision": ("bfloat16", "float32"),
-        }
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name in choices:
-                if value not in choices[field.name]:
-                    raise SettingsError(
-                        f"{field.name} should be one of {', '.join(choices[field.name])}; got {value!r}."
-                    )
-                continue
-            kind = type(field.default)
-            if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
-                raise SettingsError(
-                    f"{field.name} should be {'an integer' if kind is int else 'a number'}, got {value!r}."
-                )
-            least = 2 if field.name in ("num_directions", "batch_size") else 0 if field.name in MAY_BE_ZERO else None
-            if least is not None and value < least:
-                raise SettingsError(f"{field.name} should be at least {least}, got {value!r}.")
-            if least is None and not value > 0:
-                raise SettingsError(f"{field.name} should be positive, got {value!r}.")
+        super().__post_init__()
         if self.min_magnitude > self.max_magnitude:
             raise SettingsError(
                 f"min_magnitude should not exceed max_magnitude, got {self.min_magnitude} and {self.max_magnitude}."
             )
 
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> DiscoverySettings:
-        """Build settings from a recipe's table, naming unknown keys.
 
-        Raises:
-            SettingsError: an unknown key, a wrong type or a value out of range.
-        """
-        known = [field.name for field in dataclasses.fields(cls)]
-        if unknown := sorted(values.keys() - set(known)):
-            raise SettingsError(f"unknown setting {', '.join(unknown)}. Known: {', '.join(known)}.")
-        return cls(**values)
-
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+WEIGHTS = ("latent_weight", "image_weight", "class_weight", "prior_weight")
 
 
-MAY_BE_ZERO = frozenset({"seed", "min_magnitude", "magnitude_weight"})
+@dataclass(frozen=True, kw_only=True)
+class EncoderSettings(Settings):
+    """Settings of :func:`ganaug.training.train_encoder`.
+
+    Args:
+        steps: optimiser steps.
+        batch_size: images a step.
+        real_share: share of the batch that is real images, once they take part.
+        warm_up: share of the steps that see generated images alone.
+        learning_rate: the highest of a one-cycle schedule.
+        latent_weight, image_weight, class_weight, prior_weight: of the four losses.
+        width, hidden: of the :class:`~ganaug.generators.Encoder`.
+        precision: ``bfloat16`` (autocast) or ``float32``.
+        seed: of every random draw and initial weight.
+    """
+
+    steps: int = 6_000
+    batch_size: int = 64
+    real_share: float = 0.5
+    warm_up: float = 0.25
+    learning_rate: float = 2e-3
+    latent_weight: float = 1.0
+    image_weight: float = 5.0
+    class_weight: float = 0.1
+    prior_weight: float = 0.1
+    width: int = 48
+    hidden: int = 256
+    precision: str = "bfloat16"
+    seed: int = 0
+
+    choices: ClassVar = {"precision": ("bfloat16", "float32")}
+    least: ClassVar = {"batch_size": 4, "seed": 0, "real_share": 0, "warm_up": 0} | dict.fromkeys(WEIGHTS, 0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("real_share", "warm_up"):
+            if getattr(self, name) > 1:
+                raise SettingsError(f"{name} is a share and should be at most 1, got {getattr(self, name)!r}.")

@@ -1,0 +1,133 @@
+"""Training the inversion encoder: sample, draw, recover; then reconstruct real images."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from ganaug.errors import UserError
+from ganaug.evaluation.data import to_float
+from ganaug.generators import Encoder, Generator
+from ganaug.generators.precision import autocast
+from ganaug.training.settings import EncoderSettings
+
+
+class EncoderTrainingError(UserError, RuntimeError):
+    """Training of an encoder cannot start or go on; the message says why and what to do."""
+
+
+def train_encoder(
+    generator: Generator,
+    *,
+    images: Tensor | None = None,
+    device: str | torch.device | None = None,
+    show_progress: bool = True,
+    **settings: Any,
+) -> Encoder:
+    """Train an encoder that finds the latent (and class) of an image.
+
+    From the generator alone: draw z and y, and recover both from G(z, y): the squared error of z, the mean absolute
+    error of the regenerated image, and cross-entropy of y. After ``warm_up`` a share of each batch is real images,
+    without labels: the absolute error of the regenerated image, with the class that the encoder reads, and a prior
+    that keeps ||z||^2 from exceeding its expectation (in-domain inversion: Zhu et al., ECCV 2020).
+
+    Args:
+        generator: frozen by this call and moved to ``device``.
+        images: real images ``(N, C, H, W)`` uint8 of the generator's size.
+        device: defaults to CUDA when there is one, else the CPU.
+        settings: see :class:`EncoderSettings`.
+
+    Returns:
+        The frozen encoder, on the CPU.
+
+    Raises:
+        SettingsError: an unknown or impossible setting.
+        GeneratorError: no encoder can be built for the generator's image size.
+        EncoderTrainingError: images of another shape than the generator's; a loss that is not finite.
+    """
+    chosen = EncoderSettings.from_mapping(settings)
+    target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    shape = (generator.channels, generator.image_size, generator.image_size)
+    if images is not None and (images.ndim != 4 or images.shape[1:] != shape or images.dtype != torch.uint8):
+        raise EncoderTrainingError(
+            f"real images should be uint8 of shape (N, {shape[0]}, {shape[1]}, {shape[2]}), got {images.dtype} "
+            f"{tuple(images.shape)}."
+        )
+    generator = generator.freeze().to(target).to(memory_format=torch.channels_last)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(chosen.seed)
+        encoder = Encoder(
+            latent_dim=generator.latent_dim,
+            image_size=generator.image_size,
+            channels=generator.channels,
+            num_classes=generator.num_classes,
+            width=chosen.width,
+            hidden=chosen.hidden,
+        )
+    encoder.to(target).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=chosen.learning_rate, betas=(0.9, 0.99), fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, chosen.learning_rate, total_steps=chosen.steps, pct_start=0.05
+    )
+    rng = torch.Generator().manual_seed(chosen.seed)
+    means: dict[str, float] = {}
+    with tqdm(range(chosen.steps), "encoder", disable=not show_progress) as bar:
+        for step in bar:
+            use_real = images is not None and step >= chosen.warm_up * chosen.steps
+            num_real = round(chosen.real_share * chosen.batch_size) if use_real else 0
+            real = None
+            if images is not None and num_real:
+                real = to_float(images[torch.randint(len(images), (num_real,), generator=rng)]).to(target)
+            losses = _losses(generator, encoder, chosen.batch_size - num_real, real, rng, chosen.precision)
+            loss = torch.stack([getattr(chosen, f"{name}_weight") * value for name, value in losses.items()]).sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            if step % 50 == 0 or step == chosen.steps - 1:
+                means = {name: value.item() for name, value in losses.items()}
+                if not math.isfinite(sum(means.values())):
+                    raise EncoderTrainingError(
+                        f"a loss was not finite at step {step + 1}: {means}. Lower learning_rate, "
+                        "or use precision=float32."
+                    )
+                bar.set_postfix({name: f"{value:.3f}" for name, value in means.items()})
+    return encoder.to("cpu", memory_format=torch.contiguous_format).freeze()  # type: ignore[call-overload,no-any-return]
+
+
+def _losses(
+    generator: Generator, encoder: Encoder, count: int, real: Tensor | None, rng: torch.Generator, precision: str
+) -> dict[str, Tensor]:
+    """The four losses on ``count`` generated images and a batch of real ones in [-1, 1]."""
+    latents, labels = generator.sample_latents(count, rng=rng), generator.sample_labels(count, rng=rng)
+    with autocast(generator.device, precision):
+        with torch.no_grad():
+            images = generator(latents, labels).float()
+        if real is not None:
+            images = torch.cat([images, real])
+            if labels is not None:
+                with torch.no_grad():
+                    labels = torch.cat([labels, _read_labels(encoder, real)])
+        found, _, logits = encoder.encode(images.contiguous(memory_format=torch.channels_last), labels)
+        regenerated = generator(found, labels)
+    losses = {
+        "latent": (found[:count] - latents).square().mean(),
+        "image": (regenerated.float() - images).abs().mean(),
+        "prior": (found.square().mean(1) - 1).relu().square().mean(),
+    }
+    if logits is not None and labels is not None:
+        losses["class"] = F.cross_entropy(logits[:count], labels[:count])
+    return losses
+
+
+def _read_labels(encoder: Encoder, real: Tensor) -> Tensor:
+    encoder.eval()  # running statistics, as at use
+    labels = encoder.encode(real)[1]
+    encoder.train()
+    assert labels is not None
+    return labels

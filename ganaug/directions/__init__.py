@@ -1,6 +1,7 @@
 """Direction packs: the file format, looking them up, names and ranges."""
 
+from ganaug.directions.inversion import invert, refine
 from ganaug.directions.pack import DirectionPack, PackError, bundled_packs
 from ganaug.directions.shifts import draw_shifts
 
-__all__ = ["DirectionPack", "PackError", "bundled_packs", "draw_shifts"]
+__all__ = ["DirectionPack", "PackError", "bundled_packs", "draw_shifts", "invert", "refine"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import json
@@ -30,18 +31,28 @@ from torch import Tensor
 
 from ganaug.directions.card import model_card
 from ganaug.errors import UserError
-from ganaug.generators import Generator, GeneratorError, ModuleGenerator, build_generator, generator_from_distribution
+from ganaug.generators import (
+    Encoder,
+    Generator,
+    GeneratorError,
+    ModuleGenerator,
+    build_encoder,
+    build_generator,
+    generator_from_distribution,
+)
 from ganaug.generators.base import CONFIG_FILE, WEIGHTS_FILE, read_json, write_json, write_safetensors
 
 FORMAT_VERSION = 1
 DIRECTIONS_FILE = "directions.safetensors"
 CARD_FILE = "README.md"
 PREVIEW_FILE = "preview.png"
-PACK_FILES = (CONFIG_FILE, DIRECTIONS_FILE, WEIGHTS_FILE, "encoder.safetensors", CARD_FILE, PREVIEW_FILE)
+ENCODER_FILE = "encoder.safetensors"
+PACK_FILES = (CONFIG_FILE, DIRECTIONS_FILE, WEIGHTS_FILE, ENCODER_FILE, CARD_FILE, PREVIEW_FILE)
 
 CONFIG_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "directions_sha256": ((str,), "a string"),
     "generator": ((dict,), "an object"),
+    "encoder": ((dict, type(None)), "an object or null"),
     "names": ((dict,), "an object"),
     "ranges": ((list,), "a list"),
     "safe_ranges": ((list, type(None)), "a list or null"),
@@ -73,12 +84,13 @@ class DirectionPack:
         generator_source: ``{"distribution", "version", "path", "file_sha256"}`` of a generator that lies in an
             installed Python distribution, or ``{"repo", "revision"}`` of one on the Hub; with it the weights are not
             written into the pack.
+        encoder: finds the latents of real images; frozen.
         preview: the contact sheet.
         name: of the pack, for messages and the card.
 
     Raises:
-        PackError: directions that are not unit rows of finite floats, names or ranges that don't fit them, or a
-            generator with another latent size.
+        PackError: directions that are not unit rows of finite floats, names or ranges that don't fit them, a
+            generator with another latent size, or an encoder for another generator's images.
     """
 
     def __init__(
@@ -93,6 +105,7 @@ class DirectionPack:
         scores: Mapping[str, Any] | None = None,
         licence: str = "apache-2.0",
         generator_source: Mapping[str, Any] | None = None,
+        encoder: Encoder | None = None,
         preview: Image.Image | None = None,
         name: str = "unnamed",
     ) -> None:
@@ -116,6 +129,11 @@ class DirectionPack:
             self._generator_config = _generator_entry(generator)
             self._check_generator(generator)
         self._generator = generator
+        self._replicas: dict[torch.device, tuple[Generator, Encoder | None]] = {}
+        self._encoder: Encoder | None = None
+        self._encoder_entry: dict[str, Any] | None = None
+        if encoder is not None:
+            self.encoder = encoder
 
     # -- looking --------------------------------------------------------------------------------------------------
 
@@ -140,6 +158,59 @@ class DirectionPack:
             self._check_generator(generator)
             self._generator = generator
         return self._generator
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """The frozen inversion encoder, loaded at first use; None if the pack has none.
+
+        Raises:
+            PackError: when one is set that is not for images of the pack's generator; when the pack's own is damaged.
+        """
+        if self._encoder is None and self._encoder_entry is not None and self._generator_folder is not None:
+            config = dict(self._encoder_entry)
+            sha256 = config.pop("sha256", "")
+            try:
+                encoder = build_encoder(config, weights=self._generator_folder / ENCODER_FILE, sha256=str(sha256))
+            except GeneratorError as error:
+                raise PackError(f"pack {self.name!r}: {error}") from error
+            self._check_encoder(encoder)
+            self._encoder = encoder
+        return self._encoder
+
+    @encoder.setter
+    def encoder(self, encoder: Encoder | None) -> None:
+        if encoder is not None:
+            self._check_encoder(encoder.freeze())
+        self._encoder, self._replicas = encoder, {}
+        self._encoder_entry = None if encoder is None else {**encoder.config, "sha256": encoder.weights_sha256()}
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether real images can be inverted; known without loading the encoder."""
+        return self._encoder_entry is not None
+
+    def networks(self, device: torch.device | str) -> tuple[Generator, Encoder | None]:
+        """The generator and encoder on a device: the pack's own where they are there, else copies kept for later.
+
+        Raises:
+            PackError: CUDA would be needed inside a forked process, where it does not work.
+        """
+        device = torch.device(device)
+        if self.generator.device == device:
+            encoder = self.encoder
+            return self.generator, encoder if encoder is None else encoder.to(device)
+        if "cuda" in (device.type, self.generator.device.type) and torch.cuda._is_in_bad_fork():
+            raise PackError(
+                f"pack {self.name!r} would have to use CUDA inside a forked DataLoader worker, where CUDA does not "
+                "work. Keep images and generator on the CPU in workers, apply the transform to batches after the "
+                'DataLoader, or pass multiprocessing_context="spawn".'
+            )
+        if device not in self._replicas:
+            self._replicas[device] = copy.deepcopy((self.generator, self.encoder))
+            for network in self._replicas[device]:
+                if network is not None:
+                    network.to(device)
+        return self._replicas[device]
 
     @property
     def num_classes(self) -> int:
@@ -291,6 +362,7 @@ class DirectionPack:
             raise PackError(f"{folder}: {error}") from error
         pack._generator_config = config["generator"]
         pack._generator_folder = folder
+        pack._encoder_entry = config.get("encoder")
         if generator is not None:
             pack._check_generator(generator)
             pack._generator = generator
@@ -327,6 +399,30 @@ class DirectionPack:
                 f"{found}. Directions of one generator mean nothing in another; fetch the pack and its generator again."
             )
 
+    def _check_encoder(self, encoder: Encoder) -> None:
+        told = {"latent_dim": self.latent_dim}
+        if self._generator is not None:
+            names = ("image_size", "channels", "num_classes")
+            told |= {name: getattr(self._generator, name) for name in names}
+        for name, wanted in told.items():
+            if getattr(encoder, name) != wanted:
+                raise PackError(
+                    f"the encoder has {name} {getattr(encoder, name)}, but pack {self.name!r} has {wanted}: it belongs "
+                    "to another generator."
+                )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> DirectionPack:
+        """A pack of its own that shares the frozen generator and encoder, so that copies cost no second weights."""
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        shared = ("_generator", "_encoder", "_replicas")
+        for name, value in self.__dict__.items():
+            setattr(copied, name, value if name in shared else copy.deepcopy(value, memo))
+        return copied
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_replicas": {}}
+
     # -- saving ---------------------------------------------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:
@@ -347,6 +443,7 @@ class DirectionPack:
         return {
             "format_version": FORMAT_VERSION,
             "generator": entry,
+            "encoder": self._encoder_entry,
             "latent_space": "z",
             "num_directions": self.num_directions,
             "latent_dim": self.latent_dim,
@@ -381,12 +478,15 @@ class DirectionPack:
         config = self.config()
         in_pack = not self.generator_source and self._generator_config.get("architecture") != "module"
         generator = self.generator if in_pack else None
+        encoder = self.encoder
         folder.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".pack-", dir=folder))
         try:
             write_safetensors(scratch / DIRECTIONS_FILE, {"directions": self.directions})
             if generator is not None:
                 generator.save_weights(scratch / WEIGHTS_FILE)
+            if encoder is not None:
+                encoder.save_weights(scratch / ENCODER_FILE)
             if self.preview is not None:
                 self.preview.save(scratch / PREVIEW_FILE, optimize=True)
             digest = hashlib.sha256((scratch / DIRECTIONS_FILE).read_bytes())
@@ -394,10 +494,13 @@ class DirectionPack:
             card = model_card(called, config, has_preview=self.preview is not None)
             (scratch / CARD_FILE).write_text(card, encoding="utf-8", errors="replace")
             write_json(scratch / CONFIG_FILE, config)
-            if self.preview is None and _is_pack(folder):
-                (folder / PREVIEW_FILE).unlink(missing_ok=True)
+            written = {file.name for file in scratch.iterdir()}
+            was_pack = _is_pack(folder)
             for file in sorted(scratch.iterdir(), key=lambda file: file.name == CONFIG_FILE):
                 os.replace(file, folder / file.name)
+            for name in (ENCODER_FILE, PREVIEW_FILE):
+                if was_pack and name not in written:
+                    (folder / name).unlink(missing_ok=True)
         finally:
             shutil.rmtree(scratch)
 
@@ -425,7 +528,7 @@ class DirectionPack:
                 folder_path=scratch,
                 commit_message=commit_message,
                 revision=revision,
-                delete_patterns=PREVIEW_FILE if self.preview is None else None,
+                delete_patterns=[name for name in (ENCODER_FILE, PREVIEW_FILE) if not Path(scratch, name).exists()],
             )
         return str(commit.commit_url)
 

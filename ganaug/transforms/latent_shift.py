@@ -1,51 +1,86 @@
-"""LatentShift: augmentation along discovered directions."""
+"""LatentShift: augmentation along discovered directions, as a torchvision transform."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import PIL.Image
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torchvision import tv_tensors
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as TF
 from torchvision.transforms.v2._utils import _parse_labels_getter
 
 from ganaug.directions import DirectionPack
+from ganaug.transforms.latent_bank import LatentBank
+from ganaug.transforms.shifting import (
+    BLENDS,
+    Choice,
+    Magnitude,
+    check_probability,
+    check_unit_range,
+    inverted,
+    resized,
+    sampled,
+)
 
 DEFAULT_PACK = "digits"
 SOURCES = ("auto", "sample", "invert")
 
 
-class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no types, so its classes are Any
-    """Replace a share of a batch by generated images of the same labels, shifted along a discovered direction.
+class Latents(tv_tensors.TVTensor):  # type: ignore[misc]  # torchvision has no types, so its classes are Any
+    """Stored latents that travel in a sample beside their images; other transforms leave them alone.
 
-    Works on batches beside ``v2.CutMix``: for each image that is drawn, with probability ``p``, a fresh latent z is
-    drawn and G(z + epsilon * d, label) takes its place, where d is the direction and epsilon the magnitude. Labels
-    are returned as they came. Needs a pack with a class-conditional generator.
+    Shape: ``(latent_dim,)`` beside one image, ``(N, latent_dim)`` beside a batch.
+    """
 
-    Random draws come from torch's global generator. The generator follows the images to their device.
+    def __new__(cls, data: Any) -> Latents:
+        return torch.as_tensor(data, dtype=torch.float32).as_subclass(cls)
+
+
+class LatentShift(v2.Transform):  # type: ignore[misc]
+    """Shift a share of the images along discovered directions; labels are returned as they came.
+
+    Two sources of images:
+
+    - ``sample``: each image that is drawn, with probability ``p``, is replaced by G(z + epsilon * d, label) with a
+      fresh latent z, direction d and magnitude epsilon. Needs labels and a class-conditional generator.
+    - ``invert``: the pack's encoder E finds the image's own latent, and the *change* G(E(x) + epsilon * d) - G(E(x))
+      is added to the image, so that detail which the generator cannot draw survives. Labels are used where they are
+      given, else the class that the encoder reads.
+
+    ``source="auto"`` samples for a batch of images with labels and a class-conditional generator, and inverts
+    otherwise if the pack has an encoder. Random draws come from torch's global generator (under
+    ``torch.distributed``, one of each rank's own, seeded from it). Networks follow the images to their device; the
+    pack's own stay where they are.
 
     Args:
-        direction: a name or an index of the pack, a list of them (drawn uniformly for each image), or ``"any"``
-            (uniform over the pack's usable directions).
+        direction: a name or an index of the pack, a list of them (one is drawn for each image), or ``"any"`` (the
+            pack's usable directions). Not given with ``bank``.
         pack: a :class:`~ganaug.DirectionPack`, or what ``DirectionPack.from_pretrained`` takes: a bundled name, a
             folder or a Hub id.
-        p: probability with which each image is replaced.
+        p: probability with which each image is shifted.
         magnitude: ``"safe"`` (uniform over the pack's safe range of the direction), a number (always that far), or
             ``(low, high)`` (uniform), in latent units.
-        source: ``"sample"`` as above; ``"auto"`` takes what the pack and the input allow.
+        source: ``"auto"``, ``"sample"`` or ``"invert"``.
+        blend: of inverted images: ``"add"`` the change, or ``"replace"`` the image by the regenerated one.
+        weights: one number for each direction of a list, proportional to how often it is drawn.
+        bank: a :class:`LatentBank`, or the path of one: images shifted beforehand are served instead of drawn.
+        return_params: return ``(output, params)`` with what was done to each image, see :meth:`make_params`.
         labels_getter: how the labels are found in the input, as in ``v2.CutMix``: ``"default"`` takes the second
-            item or a label-like key; or a callable that gets the input and returns them.
+            item or a label-like key; a callable gets the input and returns them; None says that there are none.
 
     Shape:
-        - images: ``(N, C, H, W)`` uint8 in [0, 255] or float in [0, 1], C as the generator's; other sizes than the
-          generator's are resampled. The output has the same shape, dtype and device.
-        - labels: ``(N,)`` integers in ``[0, num_classes)``.
+        - images: ``(N, C, H, W)`` or ``(C, H, W)``, uint8 in [0, 255] or float in [0, 1], C as the generator's, or a
+          PIL image (RGB or L). Other sizes than the generator's are resampled. The output has the same type, shape,
+          dtype and device.
+        - labels: ``(N,)`` integers in ``[0, num_classes)``, or ``(N, num_classes)`` soft ones; an integer beside one
+          image. Soft labels must be one-hot for ``sample`` (place LatentShift before MixUp); ``invert`` takes the
+          likeliest class.
 
     Raises:
         ValueError: arguments or inputs that don't fit the pack; the message says what came and what was expected.
@@ -60,49 +95,85 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
 
     def __init__(
         self,
-        direction: str | int | Sequence[str | int],
+        direction: str | int | Sequence[str | int] | None = None,
         *,
-        pack: str | DirectionPack = DEFAULT_PACK,
+        pack: str | Path | DirectionPack = DEFAULT_PACK,
         p: float = 0.5,
-        magnitude: str | float | tuple[float, float] = "safe",
+        magnitude: Magnitude = "safe",
         source: str = "auto",
-        labels_getter: str | Callable[[Any], Any] = "default",
+        blend: str = "add",
+        weights: Sequence[float] | None = None,
+        bank: str | Path | LatentBank | None = None,
+        return_params: bool = False,
+        labels_getter: str | Callable[[Any], Any] | None = "default",
     ) -> None:
         super().__init__()
-        if not isinstance(p, (int, float)) or not 0 <= p <= 1:
-            raise ValueError(f"p is a probability and should be in [0, 1], got {p!r}.")
+        self.p = check_probability(p)
         if source not in SOURCES:
             raise ValueError(f"source should be one of {', '.join(SOURCES)}; got {source!r}.")
+        if blend not in BLENDS:
+            raise ValueError(f"blend should be one of {', '.join(BLENDS)}; got {blend!r}.")
+        self.direction, self.magnitude, self.source, self.blend = direction, magnitude, source, blend
+        self.return_params = return_params
+        self._has_default_getter = labels_getter == "default"
+        self._labels_getter = _parse_labels_getter(labels_getter)
+        self.bank = LatentBank(bank) if isinstance(bank, (str, Path)) else bank
+        self.pack: DirectionPack | None = None
+        if self.bank is not None:
+            if direction is not None or weights is not None or magnitude != "safe" or source == "invert":
+                raise ValueError(
+                    "a bank holds images of directions and magnitudes chosen when it was built, so direction, weights, "
+                    'magnitude and source="invert" cannot be given with it.'
+                )
+            return
+        if direction is None:
+            raise ValueError('give a direction (a name, an index, a list, or "any") or a bank.')
         self.pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
-        if source == "invert":
+        if weights is not None and (isinstance(direction, (str, int))):
+            raise ValueError(f"weights belong to a list of directions, got direction={direction!r}.")
+        if source == "invert" and not self.pack.has_encoder:
             raise ValueError(
                 f'source="invert" needs a pack with an encoder, and pack {self.pack.name!r} has none. '
-                'Use source="sample" on batches of images and labels.'
+                'Use source="sample" on images with labels, or train one: ganaug train-encoder PACK.'
             )
-        self.direction = direction
-        self.indices = _indices(self.pack, direction)
-        self.magnitude = magnitude
-        self._low_high = torch.tensor([_interval(self.pack, index, magnitude) for index in self.indices])
-        self.p = float(p)
-        self.source = source
-        self._labels_getter = _parse_labels_getter(labels_getter)
+        self._choice = Choice(self.pack, direction, weights=weights, magnitude=magnitude)
+        # Loaded now, so that DataLoader workers that are forked later share these weights.
+        if source == "sample" and self.pack.generator.num_classes == 0:
+            raise ValueError(
+                f'source="sample" needs a class-conditional generator, and the one of pack {self.pack.name!r} is '
+                'unconditional and cannot keep labels. Use source="invert" with a pack that has an encoder.'
+            )
+        _ = self.pack.generator, self.pack.encoder
 
     def extra_repr(self) -> str:
+        if self.pack is None:
+            return f"bank={str(self.bank.path) if self.bank else None!r}, p={self.p}"
         return f"direction={self.direction!r}, pack={self.pack.name!r}, p={self.p}, magnitude={self.magnitude!r}"
 
     def forward(self, *inputs: Any) -> Any:
         sample = inputs if len(inputs) > 1 else inputs[0]
         flat, spec = tree_flatten(sample)
-        needs_transform = self._needs_transform_list(flat)
         self.check_inputs(flat)
-        images = next((item for item, needed in zip(flat, needs_transform, strict=True) if needed), None)
-        labels = self._labels(sample, images)
-        params = {**self.make_params([images]), "labels": labels}
-        transformed = [
-            self.transform(item, params) if needed and item is not labels else item
-            for item, needed in zip(flat, needs_transform, strict=True)
-        ]
-        return tree_unflatten(transformed, spec)
+        places = [place for place, needed in enumerate(self._needs_transform_list(flat)) if needed]
+        places = [place for place in places if not isinstance(flat[place], Latents)]
+        if len(places) != 1:
+            raise ValueError(
+                f"LatentShift takes one image, or one batch of images, in a sample; found {len(places)} in a sample of "
+                f"{', '.join(type(item).__name__ for item in flat) or 'nothing'}."
+            )
+        image = flat[places[0]]
+        batch = self._checked_batch(image)
+        labels = self._find_labels(sample)
+        source = self._choose_source(is_batch=_is_batch(image), has_labels=labels is not None)
+        classes = self._classes(labels, len(batch), source)
+        params = self.make_params([batch, classes], source=source)
+        if source == "invert" and (stored := [item for item in flat if isinstance(item, Latents)]):
+            params["latents"] = self._checked_latents(stored[0], len(batch))
+            params["stored"] = True
+        flat[places[0]] = self.transform(image, params)
+        output = tree_unflatten(flat, spec)
+        shown = ("source", "replace", "indices", "magnitudes", "latents")
+        return (output, {name: params[name] for name in shown if name in params}) if self.return_params else output
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
         names = ("BoundingBoxes", "KeyPoints", "Mask", "Video")
@@ -110,118 +181,223 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
         for item in flat_inputs:
             if isinstance(item, unsupported):
                 raise ValueError(
-                    f"LatentShift replaces whole images, so a {type(item).__name__} in the sample would no longer fit. "
+                    f"LatentShift changes whole images, so a {type(item).__name__} in the sample might no longer fit. "
                     "Apply it to images and class labels only."
                 )
 
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw which images are replaced, and for those the directions, magnitudes and latents.
+    def make_params(self, flat_inputs: list[Any], *, source: str = "sample") -> dict[str, Any]:
+        """Draw what is done to each of N images.
+
+        Args:
+            flat_inputs: the batch of images ``(N, C, H, W)``, and its classes ``(N,)`` or None.
+            source: ``"sample"``, ``"invert"`` or ``"bank"``.
 
         Returns:
-            ``replace`` ``(N,)`` bool; and, M being the number of images replaced, ``indices`` ``(M,)`` of directions,
-            ``magnitudes`` ``(M,)`` and ``latents`` ``(M, latent_dim)``, all on the CPU.
+            ``source``; on the CPU ``replace`` ``(N,)`` bool, which images are shifted, ``indices`` ``(N,)`` of their
+            directions (-1 elsewhere), ``magnitudes`` ``(N,)`` (0 elsewhere) and, but from a bank, ``latents``
+            ``(N, latent_dim)`` before the shift: fresh ones, or those that inversion finds (0 elsewhere); and
+            ``classes`` ``(N,)`` or None, as they came.
         """
-        replace = torch.rand(len(flat_inputs[0])) < self.p
-        count = int(replace.sum())
-        chosen = torch.randint(len(self.indices), (count,))
-        low, high = self._low_high[chosen].unbind(1)
-        return {
-            "replace": replace,
-            "indices": torch.tensor(self.indices)[chosen],
-            "magnitudes": low + (high - low) * torch.rand(count),
-            "latents": torch.randn(count, self.pack.latent_dim),
-        }
+        batch, classes = flat_inputs[0], flat_inputs[1] if len(flat_inputs) > 1 else None
+        count, rng = len(batch), _rank_generator()
+        replace = torch.rand(count, generator=rng) < self.p
+        params: dict[str, Any] = {"source": source, "replace": replace, "classes": classes}
+        if self.bank is not None:
+            assert classes is not None
+            entries = self.bank.draw(classes.cpu(), rng=rng)
+            params["entries"] = entries
+            indices, magnitudes = self.bank.indices[entries], self.bank.magnitudes[entries]
+        else:
+            assert self.pack is not None
+            indices, magnitudes = self._choice.draw(count, rng=rng)
+            shape = (count, self.pack.latent_dim)
+            params["latents"] = torch.randn(shape, generator=rng) if source == "sample" else torch.zeros(shape)
+        return {**params, "indices": indices.where(replace, -1), "magnitudes": magnitudes.where(replace, 0.0)}
 
-    @torch.no_grad()
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        replace: Tensor = params["replace"]
-        if not replace.any():
+        rows = params["replace"].nonzero().squeeze(1)
+        if not len(rows):
             return inpt
-        generator = self.pack.generator.to(inpt.device)
-        latents = params["latents"] + params["magnitudes"][:, None] * self.pack.directions[params["indices"]]
-        replace = replace.to(inpt.device)
-        shifted = generator(latents.to(inpt.device), params["labels"].to(inpt.device)[replace])
-        shifted = ((shifted + 1) / 2).clamp(0, 1)
-        if shifted.shape[-2:] != inpt.shape[-2:]:
-            shifted = F.interpolate(shifted, inpt.shape[-2:], mode="bilinear", antialias=True)
-        output = inpt.as_subclass(Tensor).clone()
-        output[replace] = (
-            (shifted * 255).round().to(torch.uint8) if inpt.dtype == torch.uint8 else shifted.to(inpt.dtype)
-        )
-        return tv_tensors.wrap(output, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else output
+        batch = _as_batch(inpt)
+        here = rows.to(batch.device)
+        shifted = self._shifted(batch[here], params, rows)
+        output = shifted if len(rows) == len(batch) else batch.index_copy(0, here, shifted)
+        return _like(output, inpt)
 
-    def _labels(self, sample: Any, images: Any) -> Tensor:
-        """The checked labels of a checked batch of images."""
-        generator = self.pack.generator
-        ways_out = (
-            "LatentShift works on a batch of images with their labels and a pack whose generator is class-conditional "
-            "(after the DataLoader, beside v2.CutMix), or on images alone with a pack that has an encoder."
-        )
-        if generator.num_classes == 0:
-            raise ValueError(
-                f"pack {self.pack.name!r} has an unconditional generator and no encoder, so it can't keep labels. "
-                + ways_out
-            )
-        if isinstance(images, PIL.Image.Image) or (isinstance(images, Tensor) and images.ndim == 3):
-            raise ValueError(f"got one image, but pack {self.pack.name!r} has no encoder. {ways_out}")
-        if not isinstance(images, Tensor) or images.ndim != 4:
-            got = f"a tensor of shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
-            raise ValueError(f"expected a batch of images of shape (N, {generator.channels}, H, W), got {got}.")
-        if images.shape[1] != generator.channels:
-            raise ValueError(
-                f"pack {self.pack.name!r} draws images of {generator.channels} channel(s), got {images.shape[1]} in a "
-                f"batch of shape {tuple(images.shape)}."
-            )
-        if images.dtype != torch.uint8:
-            if not images.is_floating_point():
-                raise ValueError(f"images should be uint8 in [0, 255] or float in [0, 1], got {images.dtype}.")
-            low, high = (bound.item() for bound in torch.aminmax(images)) if images.numel() else (0.0, 0.0)
-            if not (low >= 0 and high <= 1):
-                raise ValueError(
-                    f"float images should be in [0, 1], got values from {low:.3g} to {high:.3g}. "
-                    "Place LatentShift before v2.Normalize."
-                )
-        if isinstance(sample, Tensor) or (isinstance(sample, (tuple, list)) and len(sample) < 2):
-            raise ValueError(f"got images without labels, but pack {self.pack.name!r} has no encoder. {ways_out}")
-        labels = self._labels_getter(sample)
-        if not isinstance(labels, Tensor):
-            raise ValueError(f"the labels should be a tensor, got {type(labels).__name__}.")
-        if labels.ndim == 2 or labels.is_floating_point():
-            raise ValueError(
-                f"the labels should be class indices of shape ({len(images)},), got {labels.dtype} of shape "
-                f"{tuple(labels.shape)}. Place LatentShift before v2.CutMix and v2.MixUp."
-            )
-        generator.check_labels(labels, len(images))
-        return labels
+    def _shifted(self, images: Tensor, params: dict[str, Any], rows: Tensor) -> Tensor:
+        """The images ``(M, C, H, W)`` of some rows, shifted; same dtype and device."""
+        if self.bank is not None:
+            served = self.bank.images[params["entries"][rows]].to(images.device)
+            if served.shape == images.shape and images.dtype == torch.uint8:
+                exact: Tensor = served
+                return exact
+            return _from_unit(resized(served.float() / 255, images.shape[-2:]), images.dtype)
+        assert self.pack is not None
+        here = rows.to(images.device)
+        classes = None if params["classes"] is None else params["classes"].to(images.device)[here]
+        offsets = params["magnitudes"][rows, None] * self.pack.directions[params["indices"][rows]]
+        if params["source"] == "sample":
+            assert classes is not None
+            unit = sampled(self.pack, params["latents"][rows], offsets, classes, images.shape[-2:], images.device)
+        else:
+            stored = params["latents"][rows] if params.get("stored") else None
+            unit = images.float() / 255 if images.dtype == torch.uint8 else images.float()
+            unit, found = inverted(self.pack, unit, offsets, classes, stored, blend=self.blend)
+            params["latents"][rows] = found.cpu()
+        return _from_unit(unit, images.dtype)
 
+    # -- what came in -----------------------------------------------------------------------------------------------
 
-def _indices(pack: DirectionPack, direction: str | int | Sequence[str | int]) -> list[int]:
-    if isinstance(direction, str) and direction == "any":
-        usable = pack.usable()
-        if not usable:
-            raise ValueError(f"no direction of pack {pack.name!r} keeps the label at any measured magnitude.")
-        return usable
-    if isinstance(direction, (str, int)):
-        return [pack.index(direction)]
-    if not isinstance(direction, Sequence) or not direction:
+    @property
+    def _kind(self) -> str:
+        return f"pack {self.pack.name!r}" if self.pack is not None else f"bank {self.bank and str(self.bank.path)!r}"
+
+    @property
+    def _num_classes(self) -> int:
+        if self.bank is not None:
+            return self.bank.num_classes
+        assert self.pack is not None
+        return self.pack.generator.num_classes
+
+    def _checked_batch(self, image: Any) -> Tensor:
+        source = self.bank if self.bank is not None else self.pack.generator if self.pack is not None else None
+        assert source is not None
+        if isinstance(image, PIL.Image.Image) and image.mode not in ("RGB", "L"):
+            raise ValueError(
+                f"a PIL image should have mode RGB or L, got {image.mode}. Convert it first: "
+                f"image.convert({'RGB' if source.channels == 3 else 'L'!r})."
+            )
+        if isinstance(image, Tensor) and image.ndim not in (3, 4):
+            raise ValueError(
+                f"expected a batch of images of shape (N, {source.channels}, H, W) or one image of shape "
+                f"({source.channels}, H, W), got a tensor of shape {tuple(image.shape)}."
+            )
+        batch = _as_batch(image)
+        if batch.shape[1] != source.channels:
+            got = f"a tensor of shape {tuple(image.shape)}" if isinstance(image, Tensor) else "a PIL image"
+            raise ValueError(
+                f"{self._kind} draws images of {source.channels} channel(s), got {batch.shape[1]} in {got}. "
+                f"Convert images first with {'v2.RGB()' if source.channels == 3 else 'v2.Grayscale()'}."
+            )
+        if 0 in batch.shape[2:]:
+            raise ValueError(f"the images have no pixels: shape {tuple(batch.shape)}.")
+        check_unit_range(batch, type(self).__name__)
+        return batch
+
+    def _find_labels(self, sample: Any) -> Any:
+        """What stands where labels stand in the sample, or None."""
+        if not self._has_default_getter:
+            return self._labels_getter(sample)
+        if isinstance(sample, (Tensor, PIL.Image.Image)):
+            return None
+        if isinstance(sample, (tuple, list)):
+            if len(sample) < 2 or isinstance(sample[1], Latents):
+                return None
+            if isinstance(sample[1], int):
+                return sample[1]
+        try:
+            return self._labels_getter(sample)
+        except (ValueError, TypeError, KeyError, IndexError):
+            return None
+
+    def _choose_source(self, *, is_batch: bool, has_labels: bool) -> str:
+        if self.bank is not None:
+            return "bank"
+        assert self.pack is not None
+        if self.source != "auto":
+            return self.source
+        if is_batch and has_labels and self._num_classes:
+            return "sample"
+        if self.pack.has_encoder:
+            return "invert"
+        if self._num_classes == 0:
+            got = f"{self._kind} has an unconditional generator and no encoder, so it can't keep labels."
+        elif not is_batch:
+            got = f"got one image, but {self._kind} has no encoder."
+        else:
+            got = f"got images without labels, but {self._kind} has no encoder."
         raise ValueError(
-            f'direction should be a name, an index, a non-empty list of them, or "any"; got {direction!r}.'
+            f"{got} LatentShift works on a batch of images with their labels and a pack whose generator is "
+            "class-conditional (after the DataLoader, beside v2.CutMix), or on images alone with a pack that has an "
+            "encoder (ganaug train-encoder PACK)."
         )
-    return [pack.index(one) for one in direction]
+
+    def _classes(self, labels: Any, count: int, source: str) -> Tensor | None:
+        """Checked classes ``(N,)`` of the labels, or None where none came or the generator takes none."""
+        if labels is None and source != "invert":
+            raise ValueError(
+                f"no labels were found in the sample, and {self._kind} needs them to draw images of the same classes. "
+                "Pass (images, labels), a dictionary with a label-like key, or labels_getter=..."
+            )
+        if labels is None or self._num_classes == 0:
+            return None
+        if isinstance(labels, int) and not isinstance(labels, bool):
+            labels = torch.tensor(labels)
+        if not isinstance(labels, Tensor):
+            raise ValueError(f"the labels should be a tensor, or an integer beside one image, got {labels!r:.80}.")
+        classes = labels.as_subclass(Tensor)
+        if classes.ndim < (2 if classes.is_floating_point() else 1):
+            classes = classes[None]
+        wanted = (
+            f"class indices of shape ({count},) from 0 to {self._num_classes - 1}, or soft labels of shape "
+            f"({count}, {self._num_classes})"
+        )
+        if classes.is_floating_point():
+            if classes.shape != (count, self._num_classes):
+                raise ValueError(f"the labels should be {wanted}; got {labels.dtype} of shape {tuple(labels.shape)}.")
+            likeliest, classes = classes.max(1)
+            if source != "invert" and count and likeliest.min() < 0.999:
+                raise ValueError(
+                    f"an image of mixed labels can't be replaced by one of a single class, and row "
+                    f"{int(likeliest.argmin())} is mixed. Place LatentShift before v2.CutMix and v2.MixUp, "
+                    'or use source="invert".'
+                )
+            return classes
+        if classes.shape != (count,) or classes.dtype == torch.bool:
+            raise ValueError(f"the labels should be {wanted}; got {labels.dtype} of shape {tuple(labels.shape)}.")
+        low, high = (int(bound) for bound in torch.aminmax(classes)) if count else (0, 0)
+        if low < 0 or high >= self._num_classes:
+            raise ValueError(f"the labels should be {wanted}; got values from {low} to {high}.")
+        return classes.long()
+
+    def _checked_latents(self, latents: Tensor, count: int) -> Tensor:
+        assert self.pack is not None
+        shape = (count, self.pack.latent_dim)
+        plain = latents.as_subclass(Tensor)
+        plain = plain[None] if plain.ndim == 1 else plain
+        if plain.shape != shape:
+            raise ValueError(
+                f"stored latents should have shape {shape} for {self._kind}, got {tuple(plain.shape)}. "
+                "They belong to another generator; run ganaug invert again."
+            )
+        return plain.cpu().clone()
 
 
-def _interval(pack: DirectionPack, index: int, magnitude: str | float | tuple[float, float]) -> tuple[float, float]:
-    if isinstance(magnitude, str):
-        if magnitude == "safe":
-            return pack.range_of(index)
-    else:
-        bounds = magnitude if isinstance(magnitude, (tuple, list)) else (magnitude, magnitude)
-        if len(bounds) == 2 and all(map(_is_finite, bounds)) and bounds[0] <= bounds[1]:
-            return float(bounds[0]), float(bounds[1])
-    raise ValueError(
-        f'magnitude should be "safe", a finite number, or (low, high) with low <= high; got {magnitude!r}.'
-    )
+def _is_batch(image: Any) -> bool:
+    return isinstance(image, Tensor) and image.ndim == 4
 
 
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _as_batch(image: Any) -> Tensor:
+    """``(N, C, H, W)`` of a PIL image, one image or a batch."""
+    tensor = image.as_subclass(Tensor) if isinstance(image, Tensor) else TF.pil_to_tensor(image)
+    return tensor if tensor.ndim == 4 else tensor[None]
+
+
+def _like(batch: Tensor, image: Any) -> Any:
+    """A batch as what the image was."""
+    if isinstance(image, PIL.Image.Image):
+        return TF.to_pil_image(batch[0])
+    output = batch if image.ndim == 4 else batch[0]
+    return tv_tensors.wrap(output, like=image) if isinstance(image, tv_tensors.TVTensor) else output
+
+
+def _from_unit(images: Tensor, dtype: torch.dtype) -> Tensor:
+    return (images * 255).round().to(torch.uint8) if dtype == torch.uint8 else images.to(dtype)
+
+
+def _rank_generator() -> torch.Generator | None:
+    """None, torch's global generator; under torch.distributed one of this rank's own, seeded from the global one."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return None
+    seed = int(torch.randint(2**40, ()))
+    return torch.Generator().manual_seed(seed + (torch.distributed.get_rank() << 40))

@@ -1,0 +1,87 @@
+"""From real images to latents: the pack's encoder, then optional refinement."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ganaug.directions.pack import DirectionPack, PackError
+from ganaug.generators import Generator
+
+
+def invert(
+    pack: DirectionPack,
+    images: Tensor,
+    labels: Tensor | None = None,
+    *,
+    refine_steps: int = 0,
+    learning_rate: float = 0.05,
+    prior_weight: float = 0.01,
+) -> tuple[Tensor, Tensor | None]:
+    """Find latents whose images are nearest to given ones.
+
+    Args:
+        images: ``(N, C, H, W)`` float in [-1, 1] of the generator's size, on any device.
+        labels: ``(N,)`` classes; read by the encoder if not given, and not used for an unconditional generator.
+        refine_steps: steps of :func:`refine` after the encoder; some ten make the image visibly nearer, at the cost of
+            that many passes forwards and backwards through the generator.
+
+    Returns:
+        Latents ``(N, latent_dim)`` and labels ``(N,)`` (None for an unconditional generator).
+
+    Raises:
+        PackError: the pack has no encoder.
+        GeneratorError: images of another shape than the generator's.
+    """
+    generator, encoder = pack.networks(images.device)
+    if encoder is None:
+        raise PackError(f"pack {pack.name!r} has no encoder. Train one: ganaug train-encoder PACK.")
+    with torch.no_grad():
+        latents, labels = encoder(images, labels)
+    if refine_steps:
+        latents = refine(
+            generator,
+            images,
+            latents,
+            labels,
+            steps=refine_steps,
+            learning_rate=learning_rate,
+            prior_weight=prior_weight,
+        )
+    return latents, labels
+
+
+def refine(
+    generator: Generator,
+    images: Tensor,
+    latents: Tensor,
+    labels: Tensor | None = None,
+    *,
+    steps: int = 50,
+    learning_rate: float = 0.05,
+    prior_weight: float = 0.01,
+) -> Tensor:
+    """Optimise latents so that the generator redraws the images; no latent gets worse than it came.
+
+    Minimises, image by image, mean |G(z) - x| + prior_weight * mean(z^2) with Adam and a cosine learning rate, and
+    returns the best latents seen (Abdal et al., "Image2StyleGAN", ICCV 2019, in the generator's own prior).
+    """
+    best = latents.detach().clone()
+    current = best.clone().requires_grad_()
+    lowest = torch.full((len(best),), float("inf"), device=best.device)
+    optimizer = torch.optim.Adam([current], lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
+    for step in range(steps + 1):
+        with torch.enable_grad():
+            redrawn = generator(current, labels)
+            losses = (redrawn - images).abs().mean((1, 2, 3)) + prior_weight * current.square().mean(1)
+            if step < steps:
+                optimizer.zero_grad()
+                losses.sum().backward()
+        better = losses.detach() < lowest
+        lowest = torch.where(better, losses.detach(), lowest)
+        best[better] = current.detach()[better]
+        if step < steps:
+            optimizer.step()
+            schedule.step()
+    return best

@@ -1,0 +1,102 @@
+"""RandomLatentShift: LatentShift for kornia pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kornia.augmentation import IntensityAugmentationBase2D
+from torch import Tensor
+
+from ganaug.directions import DirectionPack
+from ganaug.transforms.latent_shift import DEFAULT_PACK
+from ganaug.transforms.shifting import BLENDS, Choice, Magnitude, check_probability, check_unit_range, inverted
+
+
+class RandomLatentShift(IntensityAugmentationBase2D):
+    """Shift images along discovered directions: inversion, as in :class:`LatentShift` with ``source="invert"``.
+
+    Args:
+        direction: a name or an index of the pack, a list of them, or ``"any"``.
+        pack: a :class:`~ganaug.DirectionPack` with an encoder, or what ``DirectionPack.from_pretrained`` takes.
+        magnitude: ``"safe"``, a number, or ``(low, high)``, in latent units.
+        blend: ``"add"`` the change to the image (gradients reach the input), or ``"replace"`` it (they do not).
+        weights: one number for each direction of a list.
+        same_on_batch: one direction and magnitude for the whole batch.
+        p: probability with which each image is shifted.
+        keepdim: keep the input's shape, ``(C, H, W)`` included.
+
+    Shape:
+        - input: ``(C, H, W)`` or ``(B, C, H, W)`` float in [0, 1]
+        - output: ``(B, C, H, W)``
+
+    Raises:
+        ValueError: arguments or images that don't fit the pack; masks, boxes or keypoints, which might no longer fit.
+
+    Example:
+        >>> import torch
+        >>> from ganaug import transforms
+        >>> shift = transforms.RandomLatentShift(direction="background", p=1.0)
+        >>> images = torch.rand(4, 3, 32, 32)
+        >>> shifted = shift(images)
+        >>> bool((shift(images, params=shift._params) == shifted).all())
+        True
+    """
+
+    def __init__(
+        self,
+        direction: str | int | Sequence[str | int],
+        *,
+        pack: str | Path | DirectionPack = DEFAULT_PACK,
+        magnitude: Magnitude = "safe",
+        blend: str = "add",
+        weights: Sequence[float] | None = None,
+        same_on_batch: bool = False,
+        p: float = 0.5,
+        keepdim: bool = False,
+    ) -> None:
+        super().__init__(p=check_probability(p), same_on_batch=same_on_batch, keepdim=keepdim)
+        if blend not in BLENDS:
+            raise ValueError(f"blend should be one of {', '.join(BLENDS)}; got {blend!r}.")
+        self.pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
+        if not self.pack.has_encoder:
+            raise ValueError(
+                f"RandomLatentShift inverts images, and pack {self.pack.name!r} has no encoder. Train one "
+                "(ganaug train-encoder PACK), or use LatentShift on images with labels."
+            )
+        _ = self.pack.generator, self.pack.encoder
+        self._choice = Choice(self.pack, direction, weights=weights, magnitude=magnitude)
+        self.flags = {"direction": direction, "magnitude": magnitude, "blend": blend}
+
+    def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
+        indices, magnitudes = self._choice.draw(1 if self.same_on_batch else batch_shape[0])
+        count = (batch_shape[0],)
+        return {"indices": indices.expand(count).clone(), "magnitudes": magnitudes.expand(count).clone()}
+
+    def apply_transform(
+        self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
+    ) -> Tensor:
+        generator = self.pack.generator
+        if input.shape[1] != generator.channels:
+            raise ValueError(
+                f"pack {self.pack.name!r} draws images of {generator.channels} channel(s), got {input.shape[1]} in a "
+                f"batch of shape {tuple(input.shape)}."
+            )
+        check_unit_range(input, type(self).__name__)
+        rows = (params["batch_prob"] > 0.5).nonzero().squeeze(1).to(input.device)
+        if not len(rows):
+            return input
+        chosen = rows.cpu()
+        indices, magnitudes = params["indices"].cpu()[chosen], params["magnitudes"].cpu()[chosen]
+        offsets = magnitudes[:, None] * self.pack.directions[indices]
+        shifted, _ = inverted(self.pack, input[rows].float(), offsets, None, None, blend=flags["blend"])
+        return input.index_copy(0, rows, shifted.to(input.dtype))
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        raise ValueError(
+            "RandomLatentShift changes whole images, so masks, boxes and keypoints might no longer fit. "
+            "Apply it to images and class labels only."
+        )
+
+    apply_transform_mask = apply_transform_box = apply_transform_keypoint = _refuse

@@ -180,6 +180,130 @@ def train(
     click.echo(f"{out} holds the pack. Look through it: ganaug show {out}")
 
 
+@main.command(
+    short_help="Train a pack's encoder, so that it changes real images.",
+    epilog="Example: ganaug train-encoder runs/mine --images photos steps=4000",
+)
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--recipe", type=click.Path(path_type=Path), help="A recipe whose [encoder] table gives the settings.")
+@click.option(
+    "--images", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of real images, unlabelled."
+)
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Instead of --images: folder with a data set that `ganaug evaluate` knows; its training images are taken.",
+)
+@click.option("--dataset", help="mnist, fashion-mnist or digits; the pack's name by default.")
+@DEVICE
+def train_encoder(
+    folder: Path,
+    settings: tuple[str, ...],
+    recipe: Path | None,
+    images: Path | None,
+    data: Path | None,
+    dataset: str | None,
+    device: str | None,
+) -> None:
+    """Train an encoder for the pack in FOLDER and save it there.
+
+    The encoder finds the latent (and class) of a real image; with it LatentShift changes the image itself. It learns
+    from the generator's own images, and from real ones if there are any, without labels. The settings, with their
+    defaults:
+
+    \b
+      steps=6000  batch_size=64
+      real_share=0.5  warm_up=0.25     real images take this share of a batch, after this share of the steps
+      learning_rate=2e-3
+      latent_weight=1.0  image_weight=5.0  class_weight=0.1  prior_weight=0.1    of the losses
+      width=48  hidden=256             of the network
+      precision=bfloat16               bfloat16 | float32
+      seed=0
+    """
+    import ganaug.training
+    from ganaug.directions import DirectionPack
+    from ganaug.evaluation.data import images_in_folder, read_dataset
+    from ganaug.training import EncoderSettings
+    from ganaug.training.recipe import parse_overrides, read_recipe
+
+    if images is not None and data is not None:
+        raise click.UsageError("give --images or --data, not both.")
+    pack = DirectionPack.from_pretrained(folder.resolve())
+    words = [str(folder), *(["--recipe", str(recipe)] if recipe else []), *settings]
+    given = parse_overrides(settings)
+    chosen = EncoderSettings.from_mapping({**(read_recipe(recipe).encoder.to_dict() if recipe else {}), **given})
+    real = None
+    if images is not None:
+        real = images_in_folder(images, size=pack.generator.image_size, channels=pack.generator.channels)
+        words += ["--images", "IMAGES"]
+    elif data is not None:
+        name = dataset or pack.name
+        real = read_dataset(name, data, train=True).images
+        words += ["--data", "DATA", "--dataset", name]
+    encoder = ganaug.training.train_encoder(pack.generator, images=real, device=device, **chosen.to_dict())
+    pack.generator.to("cpu")
+    pack.encoder = encoder
+    pack.encoder_method = {**chosen.to_dict(), "command": " ".join(["ganaug train-encoder", *words])}
+    pack.save_pretrained(folder)
+    parameters = sum(parameter.numel() for parameter in encoder.parameters())
+    click.echo(f"{folder} now has an encoder of {parameters:,} parameters.")
+
+
+@main.command(
+    short_help="Find and store the latents of a folder of images.",
+    epilog=f"{PACK_HELP} Example: ganaug invert photos --pack digits --refine-steps 50",
+)
+@click.argument("images", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--pack", default="digits", show_default=True)
+@click.option("--refine-steps", default=0, show_default=True, help="Optimise each latent for so many steps (slow).")
+@click.option("--batch-size", default=64, show_default=True)
+@DEVICE
+def invert(images: Path, pack: str, refine_steps: int, batch_size: int, device: str | None) -> None:
+    """Find the latents of all images in a folder of class subfolders and store them beside the images.
+
+    Writes IMAGES/latents.safetensors. `transforms.InvertedFolder(IMAGES, PACK)` reads images and latents, and
+    LatentShift then shifts and draws without finding the latents again each epoch.
+    """
+    from ganaug import transforms
+
+    path = transforms.invert_folder(images, pack, refine_steps=refine_steps, batch_size=batch_size, device=device)
+    click.echo(f"latents in {path}")
+
+
+@main.command(
+    short_help="Draw shifted images beforehand, for jobs short of CPU.",
+    epilog=f"{PACK_HELP} Example: ganaug bank digits bank.safetensors --direction background --size 20000",
+)
+@click.argument("pack")
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--direction", required=True, multiple=True, help="A name, an index, or any; repeatable.")
+@click.option("--size", default=20_000, show_default=True, help="Images, the same number of each class.")
+@click.option("--magnitude", default="safe", show_default=True, help="safe, a number, or LOW,HIGH.")
+@click.option("--seed", default=0, show_default=True)
+@DEVICE
+def bank(
+    pack: str, out: Path, direction: tuple[str, ...], size: int, magnitude: str, seed: int, device: str | None
+) -> None:
+    """Draw shifted images of a PACK into one file, from which `LatentShift(bank=OUT)` serves.
+
+    Interrupted, it goes on when called again with the same arguments.
+    """
+    from ganaug import transforms
+
+    chosen = [_direction(word) for word in direction]
+    built = transforms.LatentBank.build(
+        _load(pack),
+        chosen[0] if len(chosen) == 1 else chosen,
+        size,
+        out,
+        magnitude=_magnitude(magnitude),
+        seed=seed,
+        device=device,
+    )
+    click.echo(f"{len(built)} images in {out}, {out.stat().st_size / 2**20:.0f} MiB")
+
+
 @main.command(short_help="Write an HTML page to look through a pack.", epilog=PACK_HELP)
 @click.argument("pack")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the page; ganaug-show-NAME by default.")
@@ -239,17 +363,42 @@ def packs() -> None:
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--direction", required=True, help="A name, an index, or any.")
 @click.option("--pack", default="digits", show_default=True)
+@click.option(
+    "--source",
+    type=click.Choice(["auto", "sample", "invert"]),
+    default="auto",
+    show_default=True,
+    help="sample: draw new images of the same classes; invert: change the images themselves; auto: invert if the pack "
+    "has an encoder.",
+)
+@click.option(
+    "--blend",
+    type=click.Choice(["add", "replace"]),
+    default="add",
+    show_default=True,
+    help="Of inverted images: add the change to the image, or replace it by the regenerated one.",
+)
 @click.option("--copies", default=1, show_default=True, help="Augmented images per image.")
 @click.option("--magnitude", help="safe (default), a number, or LOW,HIGH.", default="safe")
 @click.option("--seed", default=0, show_default=True)
 @DEVICE
 def augment(
-    images: Path, out: Path, direction: str, pack: str, copies: int, magnitude: str, seed: int, device: str | None
+    images: Path,
+    out: Path,
+    direction: str,
+    pack: str,
+    source: str,
+    blend: str,
+    copies: int,
+    magnitude: str,
+    seed: int,
+    device: str | None,
 ) -> None:
     """Augment a folder of class subfolders: OUT gets the same subfolders, with augmented PNG images.
 
-    Class subfolders, sorted by name, are the generator's classes 0, 1, 2, ... Each image is replaced by a generated
-    one of its class, shifted along the direction; --copies makes several. OUT must not hold images yet.
+    Each image is changed along the direction, or (--source sample) replaced by a generated one of its class; then
+    class subfolders, sorted by name, are the generator's classes 0, 1, 2, ... --copies makes several of each image.
+    OUT must not hold images yet.
     """
     import torch
     from torchvision.datasets import ImageFolder
@@ -259,11 +408,13 @@ def augment(
     from ganaug import transforms
 
     loaded = _load(pack)
+    if source == "auto":
+        source = "invert" if loaded.has_encoder else "sample"
     shift = transforms.LatentShift(
-        int(direction) if direction.isdigit() else direction, pack=loaded, p=1.0, magnitude=_magnitude(magnitude)
+        _direction(direction), pack=loaded, p=1.0, magnitude=_magnitude(magnitude), source=source, blend=blend
     )
     folder = ImageFolder(str(images))
-    if len(folder.classes) != loaded.num_classes:
+    if source == "sample" and len(folder.classes) != loaded.num_classes:
         raise click.UsageError(
             f"{images} has {len(folder.classes)} class subfolders, but pack {loaded.name!r} draws "
             f"{loaded.num_classes} classes."
@@ -275,7 +426,9 @@ def augment(
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     for path, label in tqdm(folder.samples, "augment"):
         image = to_image(folder.loader(path)).to(target)
-        shifted, _ = shift(image.expand(copies, -1, -1, -1), torch.full((copies,), label, device=target))
+        batch = image.expand(copies, -1, -1, -1)
+        by_class = len(folder.classes) == loaded.num_classes
+        shifted = shift(batch, torch.full((copies,), label, device=target))[0] if by_class else shift(batch)
         place = out / Path(path).relative_to(images).parent
         place.mkdir(parents=True, exist_ok=True)
         for copy, picture in enumerate(shifted.cpu()):
@@ -329,7 +482,7 @@ def evaluate(
         raise click.UsageError(f"--write needs a pack's folder, and {pack!r} is none.")
     if data is None:
         raise click.UsageError("evaluate needs --data FOLDER, the real images that its judges are trained on.")
-    indices = [loaded.index(int(word) if word.isdigit() else word) for word in wanted] or sorted(loaded.names.values())
+    indices = [loaded.index(_direction(word)) for word in wanted] or sorted(loaded.names.values())
     if everything or not indices:
         indices = list(range(loaded.num_directions))
     bounds = None if magnitude == "safe" else _magnitude(magnitude)
@@ -404,6 +557,10 @@ def _load(pack: str) -> DirectionPack:
     from ganaug.directions import DirectionPack
 
     return DirectionPack.from_pretrained(pack)
+
+
+def _direction(word: str) -> str | int:
+    return int(word) if word.isdigit() else word
 
 
 def _magnitude(text: str) -> str | float | tuple[float, float]:

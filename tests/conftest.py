@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ganaug.directions import DirectionPack
-from ganaug.generators import SNGAN
+from ganaug.generators import SNGAN, Encoder
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +36,29 @@ def pack(conditional_generator):
         method={"name": "reconstructor", "steps": 10},
         scores={"rca": 0.9, "rca_command": "ganaug train r.toml", "directions": {"4": {"label": 0.99}}},
         name="tiny",
+    )
+
+
+def encoder_for(generator):
+    torch.manual_seed(1)
+    names = ("latent_dim", "image_size", "channels", "num_classes")
+    return Encoder(**{name: getattr(generator, name) for name in names}, width=8, hidden=16).freeze()
+
+
+@pytest.fixture
+def inverting_pack(pack):
+    """``pack`` with an encoder, of random weights: what is computed is checked, not how well it looks."""
+    pack.encoder = encoder_for(pack.generator)
+    return pack
+
+
+@pytest.fixture
+def grey_pack():
+    """Four directions of an unconditional grey generator, with an encoder."""
+    torch.manual_seed(2)
+    generator = SNGAN(latent_dim=8, channels=1, widths=(8, 8, 8, 8)).freeze()
+    return DirectionPack(
+        torch.eye(8)[:4], generator=generator, names={"slant": 1}, encoder=encoder_for(generator), name="grey"
     )
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -13,6 +14,8 @@ from torch.nn import functional as F
 from ganaug.cli import main
 from ganaug.directions import DirectionPack
 from ganaug.generators import SNGAN, Generator
+from ganaug.training import DiscoverySettings, EncoderSettings
+from ganaug.transforms import InvertedFolder, LatentBank
 
 
 @pytest.fixture
@@ -47,17 +50,21 @@ TINY = ("num_directions=3", "batch_size=4", "steps=4", "reconstructor=lenet")
 
 def test_help_names_every_command_and_the_way_on(run):
     text = run("--help")
-    for command in ("demo", "train", "show", "name", "packs", "augment", "evaluate", "convert", "push", "pull"):
+    for command in (
+        "demo", "train", "train-encoder", "show", "name", "packs", "augment", "invert", "bank", "evaluate", "convert",
+        "push", "pull",
+    ):  # fmt: skip
         assert f"\n  {command} " in text
         assert "Usage:" in run(command, "--help")
     assert "ganaug demo" in text
 
 
-def test_train_help_lists_every_setting_with_its_default(run):
-    from ganaug.training import DiscoverySettings
-
-    text = run("train", "--help")
-    for key, value in DiscoverySettings().to_dict().items():
+@pytest.mark.parametrize(
+    ("command", "settings"), [("train", DiscoverySettings()), ("train-encoder", EncoderSettings())]
+)
+def test_training_help_lists_every_setting_with_its_default(run, command, settings):
+    text = run(command, "--help")
+    for key, value in settings.to_dict().items():
         shown = f"{value:.0e}".replace("e-0", "e-") if isinstance(value, float) and value < 1e-2 else str(value)
         assert f"{key}={shown}" in text, key
 
@@ -136,6 +143,43 @@ def test_augment_names_a_wrong_number_of_classes(run, pack_folder, tmp_path):
     Image.new("RGB", (32, 32)).save(tmp_path / "in" / "only" / "a.png")
     text = run("augment", tmp_path / "in", tmp_path / "out", "--pack", pack_folder, "--direction", 0, code=2)
     assert "has 1 class subfolders" in text and "draws 2 classes" in text
+
+
+def test_an_encoder_opens_the_way_to_real_images(run, pack_folder, tmp_path):
+    photos = tmp_path / "photos"
+    for label in ("cat", "dog", "fox"):
+        (photos / label).mkdir(parents=True)
+        for k in range(2):
+            Image.new("RGB", (40, 36), (100 + 40 * k, 90, 120)).save(photos / label / f"{k}.png")
+    pictures = [str(file.relative_to(photos)) for file in sorted(photos.rglob("*.png"))]
+    assert "has no encoder" in run("invert", photos, "--pack", pack_folder, code=1)
+
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('[pack]\ngenerator = "g"\n[encoder]\nsteps = 5\nbatch_size = 4\nwidth = 4\n')
+    assert "parameters" in run("train-encoder", pack_folder, "--recipe", recipe, "--images", photos, "hidden=8")
+    pack = DirectionPack.from_pretrained(pack_folder)
+    assert pack.encoder.config["width"] == 4 and pack.encoder.config["hidden"] == 8
+    assert pack.encoder_method["steps"] == 5 and "hidden=8" in pack.encoder_method["command"]
+
+    assert "latents.safetensors" in run("invert", photos, "--pack", pack_folder)
+    assert InvertedFolder(photos, pack).latents.shape == (6, 8)
+
+    words = ("augment", photos, tmp_path / "out", "--pack", pack_folder, "--direction", "colour", "--magnitude")
+    assert "6 images" in run(*words, "3,4"), "three subfolders are not two classes, but the images are inverted"
+    for name in pictures:
+        before, after = Image.open(photos / name), Image.open(tmp_path / "out" / name.replace(".png", "_0.png"))
+        assert after.size == before.size and after.tobytes() != before.tobytes()
+        difference = np.abs(np.asarray(after, int) - np.asarray(before, int)).mean()
+        assert difference < 60, "it is the image itself, changed"
+    assert "draws 2 classes" in run(*words[:2], tmp_path / "new", *words[3:], "3", "--source", "sample", code=2)
+    assert "not both" in run("train-encoder", pack_folder, "--images", photos, "--data", photos, code=2)
+
+
+def test_a_bank_from_the_command_line(run, pack_folder, tmp_path):
+    out = tmp_path / "bank.safetensors"
+    assert "40 images" in run("bank", pack_folder, out, "--direction", "colour", "--direction", 0, "--size", 40)
+    assert set(LatentBank(out).indices.tolist()) == {0, 1}
+    assert "exists" in run("bank", pack_folder, out, "--direction", 0, "--size", 40, code=1)
 
 
 def test_convert_writes_a_generator_that_loads(run, tmp_path):

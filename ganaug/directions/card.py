@@ -41,8 +41,12 @@ def model_card(name: str, config: Mapping[str, Any], *, has_preview: bool) -> st
         sections.append("## Directions\n\n" + _directions_table(config))
     if figures := {key: value for key, value in config["scores"].items() if isinstance(value, (int, float))}:
         sections.append("## Scores\n\n" + _scores_table(figures, config["scores"]))
-    settings = "\n".join(f"| {_plain(key)} | {_plain(value)} |" for key, value in config["method"].items())
-    sections.append(f"## How it was made\n\n| setting | value |\n| --- | --- |\n{settings}")
+    sections.append("## How it was made\n\n" + _settings_table(config["method"]))
+    if encoder := config.get("encoder"):
+        sections.append(
+            "## The encoder\n\nIt finds the latents of real images, so that a direction changes the image itself.\n\n"
+            + _settings_table(encoder["method"])
+        )
     if source.get("distribution"):
         sections.append(
             "## The generator\n\nIts weights are not in this pack: they come with the Python distribution "
@@ -53,17 +57,26 @@ def model_card(name: str, config: Mapping[str, Any], *, has_preview: bool) -> st
     return "\n\n".join(sections) + "\n"
 
 
+def _settings_table(settings: Mapping[str, Any]) -> str:
+    rows = "\n".join(f"| {_plain(key)} | {_plain(value)} |" for key, value in settings.items())
+    return f"| setting | value |\n| --- | --- |\n{rows}"
+
+
 def _use(name: str, config: Mapping[str, Any]) -> str:
     # A name that needs no escaping, in the quotes that ruff format would give it.
     plain = (name for name in config["names"] if re.fullmatch(r"[\w .-]+", name))
     direction = json.dumps(next(plain, min(config["names"].values(), default=0)), ensure_ascii=False)
     pack = json.dumps(_plain(name), ensure_ascii=False)
-    if config["generator"].get("num_classes"):
+    classes, encoder = config["generator"].get("num_classes"), config.get("encoder")
+    if classes or encoder:
         code = (
             "from ganaug import transforms\n\n"
-            f"shift = transforms.LatentShift(direction={direction}, pack={pack}, p=0.5)\n"
-            "images, labels = shift(images, labels)"
+            f"shift = transforms.LatentShift(direction={direction}, pack={pack}, p=0.5)"
         )
+        if classes:
+            code += "\nimages, labels = shift(images, labels)  # images of the same labels, drawn anew"
+        if encoder:
+            code += "\nimages = shift(images)  # the images themselves, changed"
     else:
         code = (
             f"from ganaug import DirectionPack\n\npack = DirectionPack.from_pretrained({pack})\n"

@@ -85,6 +85,7 @@ class DirectionPack:
             installed Python distribution, or ``{"repo", "revision"}`` of one on the Hub; with it the weights are not
             written into the pack.
         encoder: finds the latents of real images; frozen.
+        encoder_method: how the encoder was made, JSON values only.
         preview: the contact sheet.
         name: of the pack, for messages and the card.
 
@@ -106,6 +107,7 @@ class DirectionPack:
         licence: str = "apache-2.0",
         generator_source: Mapping[str, Any] | None = None,
         encoder: Encoder | None = None,
+        encoder_method: Mapping[str, Any] | None = None,
         preview: Image.Image | None = None,
         name: str = "unnamed",
     ) -> None:
@@ -132,6 +134,7 @@ class DirectionPack:
         self._replicas: dict[torch.device, tuple[Generator, Encoder | None]] = {}
         self._encoder: Encoder | None = None
         self._encoder_entry: dict[str, Any] | None = None
+        self.encoder_method = dict(encoder_method or {})
         if encoder is not None:
             self.encoder = encoder
 
@@ -168,9 +171,11 @@ class DirectionPack:
         """
         if self._encoder is None and self._encoder_entry is not None and self._generator_folder is not None:
             config = dict(self._encoder_entry)
-            sha256 = config.pop("sha256", "")
+            sha256 = config.pop("sha256", None)
+            if not isinstance(sha256, str):
+                raise PackError(f"pack {self.name!r}: its config.json names no SHA-256 of its encoder's weights.")
             try:
-                encoder = build_encoder(config, weights=self._generator_folder / ENCODER_FILE, sha256=str(sha256))
+                encoder = build_encoder(config, weights=self._generator_folder / ENCODER_FILE, sha256=sha256)
             except GeneratorError as error:
                 raise PackError(f"pack {self.name!r}: {error}") from error
             self._check_encoder(encoder)
@@ -362,7 +367,11 @@ class DirectionPack:
             raise PackError(f"{folder}: {error}") from error
         pack._generator_config = config["generator"]
         pack._generator_folder = folder
-        pack._encoder_entry = config.get("encoder")
+        if entry := dict(config.get("encoder") or {}):
+            method = entry.pop("method", {})
+            if not isinstance(method, dict):
+                raise PackError(f"{folder / CONFIG_FILE} should have an object as the encoder's 'method'.")
+            pack.encoder_method, pack._encoder_entry = method, entry
         if generator is not None:
             pack._check_generator(generator)
             pack._generator = generator
@@ -443,7 +452,7 @@ class DirectionPack:
         return {
             "format_version": FORMAT_VERSION,
             "generator": entry,
-            "encoder": self._encoder_entry,
+            "encoder": self._encoder_entry and {**self._encoder_entry, "method": self.encoder_method},
             "latent_space": "z",
             "num_directions": self.num_directions,
             "latent_dim": self.latent_dim,

@@ -14,6 +14,12 @@ from torch.nn import functional as F
 from torchvision import datasets
 from torchvision.transforms import v2
 
+from ganaug.errors import UserError
+
+
+class DataError(UserError, ValueError):
+    """What should be a data set is none."""
+
 
 class LabelledImages(NamedTuple):
     """Images ``(N, C, H, W)`` uint8, labels ``(N,)`` int64 and, where the object's outline is known, its masks
@@ -97,6 +103,17 @@ DATASETS: dict[str, Callable[..., LabelledImages]] = {
     "fashion-mnist": fashion_mnist,
     "digits": digits_on_photographs,
 }
+
+
+def read_dataset(name: str, root: str | Path, *, train: bool = True) -> LabelledImages:
+    """The data set ``name``, a key of :data:`DATASETS`, from the folder of the data sets.
+
+    Raises:
+        DataError: there is no such data set.
+    """
+    if name not in DATASETS:
+        raise DataError(f"there is no data set {name!r}; choose one of {', '.join(DATASETS)}.")
+    return DATASETS[name](root, train=train)
 
 
 def to_float(images: Tensor) -> Tensor:

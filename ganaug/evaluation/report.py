@@ -10,7 +10,7 @@ import torch
 from ganaug.directions import DirectionPack, PackError
 from ganaug.evaluation.change import measure_change
 from ganaug.evaluation.classifier import predict, train_classifier
-from ganaug.evaluation.data import DATASETS
+from ganaug.evaluation.data import read_dataset
 from ganaug.evaluation.dvn import direction_variation_naturalness
 from ganaug.evaluation.labels import label_hits, safe_ranges
 from ganaug.evaluation.segmenter import find_object, train_segmenter
@@ -48,10 +48,8 @@ def evaluate_pack(
     Yields:
         Lines to print.
     """
-    if dataset not in DATASETS:
-        raise PackError(f"there is no data set {dataset!r} to measure with; choose one of {', '.join(DATASETS)}.")
+    training, test = (read_dataset(dataset, root, train=train) for train in (True, False))
     generator = pack.generator.to(memory_format=torch.channels_last)
-    training, test = DATASETS[dataset](root, train=True), DATASETS[dataset](root, train=False)
     if training.images.shape[1:] != (generator.channels, generator.image_size, generator.image_size):
         raise PackError(
             f"{dataset} has images of {tuple(training.images.shape[1:])}, which are not pack {pack.name!r}'s."

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ganaug.directions import DirectionPack, PackError, bundled_packs
 from ganaug.generators import Generator, GeneratorError, generator_from_distribution
 from ganaug.generators.base import CONFIG_FILE, read_json
-from ganaug.training.settings import DiscoverySettings, SettingsError
+from ganaug.training.settings import DiscoverySettings, EncoderSettings, SettingsError
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-TABLES = {"generator", "generator_training", "source", "pack", "discovery"}
+TABLES = {"generator", "generator_training", "source", "pack", "discovery", "encoder"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Recipe:
         source: a generator in a Python distribution, see :func:`ganaug.generators.generator_from_distribution`.
         licence: of the pack.
         settings: of the discovery.
+        encoder: settings of the inversion encoder.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Recipe:
     source: dict[str, str]
     licence: str
     settings: DiscoverySettings
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
 
     def load_generator(self) -> Generator:
         """The frozen generator that the recipe names."""
@@ -45,7 +47,7 @@ class Recipe:
 
 
 def read_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    """Read a recipe: tables ``[pack]`` (generator, licence), ``[source]``, ``[discovery]``.
+    """Read a recipe: tables ``[pack]`` (generator, licence), ``[source]``, ``[discovery]``, ``[encoder]``.
 
     ``[generator]`` and ``[generator_training]`` are for ``training/train_generator.py``.
 
@@ -70,9 +72,10 @@ def read_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         )
     try:
         settings = DiscoverySettings.from_mapping({**content.get("discovery", {}), **given})
+        encoder = EncoderSettings.from_mapping(content.get("encoder", {}))
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from error
-    return Recipe(path.stem, generator, source, str(pack.get("licence", "apache-2.0")), settings)
+    return Recipe(path.stem, generator, source, str(pack.get("licence", "apache-2.0")), settings, encoder)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

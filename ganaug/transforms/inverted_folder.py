@@ -94,10 +94,11 @@ class InvertedFolder(ImageFolder):  # type: ignore[misc]  # torchvision has no t
     Args:
         root: a folder that :func:`invert_folder` (``ganaug invert``) has been through.
         pack: the pack it was inverted with.
-        transforms: gets and returns ``(image, class, latents)``, with a :class:`LatentShift` among them.
+        transforms: gets and returns ``(image, class, latents)``, with a :class:`LatentShift` among them. The class is
+            the one that the generator drew the image as.
 
     Returns:
-        ``(image, class)`` for each item.
+        ``(image, class)`` for each item, with the folder's own class.
 
     Raises:
         PackError: no stored latents, damaged ones, of other images, or of another generator.
@@ -130,11 +131,12 @@ class InvertedFolder(ImageFolder):  # type: ignore[misc]  # torchvision has no t
         if metadata.get("generator_sha256") != pack.generator.weights_sha256():
             raise PackError(f"{path} holds latents of another generator than pack {pack.name!r}'s. {again}")
         self.latents: Tensor = tensors["latents"]
+        self.drawn_as: list[int] = tensors["labels"].tolist()
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
         image, label = super().__getitem__(index)
         if self._joint is not None:
-            image, label, _ = self._joint(image, label, Latents(self.latents[index]))
+            image, _, _ = self._joint(image, self.drawn_as[index], Latents(self.latents[index]))
         return image, label
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from kornia.augmentation import IntensityAugmentationBase2D
 from torch import Tensor
 
@@ -84,14 +85,16 @@ class RandomLatentShift(IntensityAugmentationBase2D):
                 f"batch of shape {tuple(input.shape)}."
             )
         check_unit_range(input, type(self).__name__)
-        rows = (params["batch_prob"] > 0.5).nonzero().squeeze(1).to(input.device)
+        # kornia 0.9 hands over the whole batch; before it, only the images to shift, and their parameters.
+        gate = params["batch_prob"].cpu() > 0.5
+        rows = gate.nonzero().squeeze(1) if len(gate) == len(input) else torch.arange(len(input))
         if not len(rows):
             return input
-        chosen = rows.cpu()
-        indices, magnitudes = params["indices"].cpu()[chosen], params["magnitudes"].cpu()[chosen]
+        indices, magnitudes = params["indices"].cpu()[rows], params["magnitudes"].cpu()[rows]
         offsets = magnitudes[:, None] * self.pack.directions[indices]
-        shifted, _ = inverted(self.pack, input[rows].float(), offsets, None, None, blend=flags["blend"])
-        return input.index_copy(0, rows, shifted.to(input.dtype))
+        here = rows.to(input.device)
+        shifted, _ = inverted(self.pack, input[here].float(), offsets, None, None, blend=flags["blend"])
+        return input.index_copy(0, here, shifted.to(input.dtype))
 
     def _refuse(self, *args: Any, **kwargs: Any) -> Any:
         raise ValueError(

@@ -57,14 +57,22 @@ class LatentBank:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise BankError(f"{self.path} is not a whole safetensors file ({error}). Build it again.") from error
-        if metadata.get("ganaug_bank") != FORMAT or set(tensors) != set(TENSORS):
+        classes = metadata.get("num_classes", "")
+        if not (
+            metadata.get("ganaug_bank") == FORMAT
+            and classes.isdigit()
+            and {name: (tensor.dtype, tensor.ndim) for name, tensor in tensors.items()} == KINDS
+            and {len(tensor) for tensor in tensors.values()} == {len(tensors["labels"])}
+        ):
             raise BankError(f"{self.path} is not a latent bank; LatentBank.build makes one.")
         self.images, self.labels = tensors["images"], tensors["labels"]
         self.indices, self.magnitudes = tensors["indices"], tensors["magnitudes"]
         self.metadata = metadata
-        self.num_classes = int(metadata["num_classes"])
+        self.num_classes = int(classes)
         self.channels = self.images.shape[1]
         self._starts = torch.searchsorted(self.labels, torch.arange(self.num_classes + 1))
+        if (self.labels.diff() < 0).any() or (self._starts.diff() < 1).any() or self._starts[-1] != len(self):
+            raise BankError(f"{self.path} has labels that are not those of a latent bank. Build it again.")
 
     def __getstate__(self) -> dict[str, Path]:
         return {"path": self.path}
@@ -77,7 +85,7 @@ class LatentBank:
         return len(self.labels)
 
     def __repr__(self) -> str:
-        return f"LatentBank({str(self.path)!r}, {len(self)} images of direction {self.metadata['direction']})"
+        return f"LatentBank({str(self.path)!r}, {len(self)} images of {self.num_classes} classes)"
 
     def draw(self, classes: Tensor, *, rng: torch.Generator | None = None) -> Tensor:
         """A random entry ``(N,)`` of each class ``(N,)``."""
@@ -171,6 +179,12 @@ class LatentBank:
         return cls(path)
 
 
+KINDS = {
+    "images": (torch.uint8, 4),
+    "labels": (torch.int64, 1),
+    "indices": (torch.int64, 1),
+    "magnitudes": (torch.float32, 1),
+}
 NUMPY = {"U8": np.uint8, "I64": np.int64, "F32": np.float32}
 
 

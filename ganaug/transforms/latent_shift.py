@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -397,7 +398,13 @@ def _from_unit(images: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _rank_generator() -> torch.Generator | None:
     """None, torch's global generator; under torch.distributed one of this rank's own, seeded from the global one."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        rank = torch.distributed.get_rank()
+    elif torch.utils.data.get_worker_info() is not None:
+        rank = int(os.environ.get("RANK", "0"))  # a spawned worker knows its rank only from its launcher
+    else:
+        rank = 0
+    if rank == 0:
         return None
     seed = int(torch.randint(2**40, ()))
-    return torch.Generator().manual_seed(seed + (torch.distributed.get_rank() << 40))
+    return torch.Generator().manual_seed(seed + (rank << 40))

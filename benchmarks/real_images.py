@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--direction", default="background")
     parser.add_argument("--blend", default="add", choices=("add", "replace"))
     parser.add_argument("--samples", type=int, default=1000)
-    parser.add_argument("--judge-steps", type=int, default=1500)
+    parser.add_argument("--judge-steps", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help="put the figures into the pack, a folder")
     arguments = parser.parse_args()

@@ -215,6 +215,7 @@ def train_encoder(
     \b
       steps=6000  batch_size=64
       real_share=0.5  warm_up=0.25     real images take this share of a batch, after this share of the steps
+      noise=0.2                        on the encoder's input
       learning_rate=2e-3
       latent_weight=1.0  image_weight=5.0  class_weight=0.1  prior_weight=0.1    of the losses
       width=48  hidden=256             of the network

@@ -385,7 +385,7 @@ def load_network(network: N, path: Path, *, sha256: str | None) -> N:
 
 
 def load_weights(network: N, state: Mapping[str, Tensor], *, origin: str) -> N:
-    """Load a state dict, every tensor accounted for, and freeze the network.
+    """Load a state dict, every tensor accounted for, and freeze the network, in the memory format it is fastest in.
 
     Raises:
         GeneratorError: names the missing, extra and mis-shaped tensors.
@@ -402,7 +402,7 @@ def load_weights(network: N, state: Mapping[str, Tensor], *, origin: str) -> N:
         shown = "; ".join(sorted(complaints)[:6]) + (f"; and {len(complaints) - 6} more" if len(complaints) > 6 else "")
         raise GeneratorError(f"{origin} does not fit {type(network).__name__}({network.config}): {shown}.")
     network.load_state_dict(state, assign=True)
-    return network.freeze()
+    return network.freeze().to(memory_format=torch.channels_last)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -31,10 +31,12 @@ def train_encoder(
 ) -> Encoder:
     """Train an encoder that finds the latent (and class) of an image.
 
-    From the generator alone: draw z and y, and recover both from G(z, y): the squared error of z, the mean absolute
-    error of the regenerated image, and cross-entropy of y. After ``warm_up`` a share of each batch is real images,
-    without labels: the absolute error of the regenerated image, with the class that the encoder reads, and a prior
-    that keeps ||z||^2 from exceeding its expectation (in-domain inversion: Zhu et al., ECCV 2020).
+    From the generator alone: draw z and y, and recover both from G(z, y) under noise: the squared error of z, the mean
+    absolute error of the regenerated image, and cross-entropy of y. After ``warm_up`` a share of each batch is real
+    images, without labels: the absolute error of the regenerated image, with the class that the encoder reads, and a
+    prior that keeps ||z||^2 from exceeding its expectation (in-domain inversion: Zhu et al., ECCV 2020). Where the
+    encoder is sure of a real image's class, it learns to read the same class under noise (pseudo-labels: Lee, ICML
+    workshop 2013).
 
     Args:
         generator: frozen by this call and moved to ``device``.
@@ -83,7 +85,7 @@ def train_encoder(
             real = None
             if images is not None and num_real:
                 real = to_float(images[torch.randint(len(images), (num_real,), generator=rng)]).to(target)
-            losses = _losses(generator, encoder, chosen.batch_size - num_real, real, rng, chosen.precision)
+            losses = _losses(generator, encoder, chosen.batch_size - num_real, real, rng, chosen)
             loss = torch.stack([getattr(chosen, f"{name}_weight") * value for name, value in losses.items()]).sum()
             optimizer.zero_grad()
             loss.backward()
@@ -100,34 +102,48 @@ def train_encoder(
     return encoder.to("cpu", memory_format=torch.contiguous_format).freeze()  # type: ignore[call-overload,no-any-return]
 
 
+SURE = 0.95
+
+
 def _losses(
-    generator: Generator, encoder: Encoder, count: int, real: Tensor | None, rng: torch.Generator, precision: str
+    generator: Generator,
+    encoder: Encoder,
+    count: int,
+    real: Tensor | None,
+    rng: torch.Generator,
+    settings: EncoderSettings,
 ) -> dict[str, Tensor]:
     """The four losses on ``count`` generated images and a batch of real ones in [-1, 1]."""
     latents, labels = generator.sample_latents(count, rng=rng), generator.sample_labels(count, rng=rng)
-    with autocast(generator.device, precision):
+    read, sure = labels, None if labels is None else torch.ones_like(labels, dtype=torch.bool)
+    with autocast(generator.device, settings.precision):
         with torch.no_grad():
             images = generator(latents, labels).float()
-        if real is not None:
-            images = torch.cat([images, real])
-            if labels is not None:
-                with torch.no_grad():
-                    labels = torch.cat([labels, _read_labels(encoder, real)])
-        found, _, logits = encoder.encode(images.contiguous(memory_format=torch.channels_last), labels)
-        regenerated = generator(found, labels)
+            if real is not None:
+                images = torch.cat([images, real])
+                if labels is not None and sure is not None:
+                    found, found_sure = _read_labels(encoder, real)
+                    read, sure = torch.cat([labels, found]), torch.cat([sure, found_sure])
+            spread = settings.noise * torch.rand(len(images), 1, 1, 1, generator=rng)
+            noise = (spread * torch.randn(images.shape, generator=rng)).to(images.device)
+        noisy = (images + noise).contiguous(memory_format=torch.channels_last)
+        found, _, logits = encoder.encode(noisy, read)
+        regenerated = generator(found, read)
     losses = {
         "latent": (found[:count] - latents).square().mean(),
         "image": (regenerated.float() - images).abs().mean(),
         "prior": (found.square().mean(1) - 1).relu().square().mean(),
     }
-    if logits is not None and labels is not None:
-        losses["class"] = F.cross_entropy(logits[:count], labels[:count])
+    if logits is not None and read is not None and sure is not None:
+        losses["class"] = F.cross_entropy(logits[sure], read[sure])
     return losses
 
 
-def _read_labels(encoder: Encoder, real: Tensor) -> Tensor:
+def _read_labels(encoder: Encoder, real: Tensor) -> tuple[Tensor, Tensor]:
+    """The class of each real image, and whether the encoder is sure of it."""
     encoder.eval()  # running statistics, as at use
-    labels = encoder.encode(real)[1]
+    logits = encoder.encode(real)[2]
     encoder.train()
-    assert labels is not None
-    return labels
+    assert logits is not None
+    probability, labels = logits.softmax(1).max(1)
+    return labels, probability > SURE

@@ -131,6 +131,7 @@ class EncoderSettings(Settings):
         batch_size: images a step.
         real_share: share of the batch that is real images, once they take part.
         warm_up: share of the steps that see generated images alone.
+        noise: the largest standard deviation of the noise on the encoder's input, in units of the images' [-1, 1].
         learning_rate: the highest of a one-cycle schedule.
         latent_weight, image_weight, class_weight, prior_weight: of the four losses.
         width, hidden: of the :class:`~ganaug.generators.Encoder`.
@@ -142,6 +143,7 @@ class EncoderSettings(Settings):
     batch_size: int = 64
     real_share: float = 0.5
     warm_up: float = 0.25
+    noise: float = 0.2
     learning_rate: float = 2e-3
     latent_weight: float = 1.0
     image_weight: float = 5.0
@@ -153,7 +155,9 @@ class EncoderSettings(Settings):
     seed: int = 0
 
     choices: ClassVar = {"precision": ("bfloat16", "float32")}
-    least: ClassVar = {"batch_size": 4, "seed": 0, "real_share": 0, "warm_up": 0} | dict.fromkeys(WEIGHTS, 0)
+    least: ClassVar = {"batch_size": 4, "seed": 0, "real_share": 0, "warm_up": 0, "noise": 0} | dict.fromkeys(
+        WEIGHTS, 0
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

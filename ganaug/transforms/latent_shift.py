@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -294,7 +295,7 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
         if isinstance(sample, (tuple, list)):
             if len(sample) < 2 or isinstance(sample[1], Latents):
                 return None
-            if isinstance(sample[1], int):
+            if isinstance(sample[1], numbers.Integral):
                 return sample[1]
         try:
             return self._labels_getter(sample)
@@ -332,8 +333,8 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
             )
         if labels is None or self._num_classes == 0:
             return None
-        if isinstance(labels, int) and not isinstance(labels, bool):
-            labels = torch.tensor(labels)
+        if isinstance(labels, numbers.Integral) and not isinstance(labels, bool):
+            labels = torch.tensor(int(labels))
         if not isinstance(labels, Tensor):
             raise ValueError(f"the labels should be a tensor, or an integer beside one image, got {labels!r:.80}.")
         classes = labels.as_subclass(Tensor)

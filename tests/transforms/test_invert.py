@@ -1,5 +1,6 @@
 """LatentShift on the images themselves: encode, shift, and add the change."""
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -48,6 +49,15 @@ def test_without_labels_the_encoder_reads_them(inverting_pack):
     given = LatentShift("background", pack=inverting_pack, p=1, magnitude=2.0, source="invert")(images, read)[0]
     assert torch.equal(shift(images), given), "images alone are inverted under source=auto"
     assert not torch.equal(given, LatentShift(0, pack=inverting_pack, p=1, magnitude=2.0)(images))
+
+
+def test_a_numpy_integer_is_a_label(inverting_pack):
+    image = photographs()[0][0]
+    shift = LatentShift("background", pack=inverting_pack, p=1, magnitude=2.0)
+    expected = shift(image, 3)[0]
+    assert torch.equal(shift(image, np.int64(3))[0], expected)
+    assert torch.equal(shift({"image": image, "label": np.int32(3)})["image"], expected)
+    assert not torch.equal(shift(image, 4)[0], expected)
 
 
 def test_auto_samples_where_it_can_and_inverts_elsewhere(inverting_pack, grey_pack):
@@ -228,7 +238,9 @@ def test_a_pack_keeps_its_encoder(inverting_pack, tmp_path):
     assert loaded.has_encoder and loaded.encoder_method == inverting_pack.encoder_method
     images, labels = photographs()
     mine, its = (pack.encoder(images * 2 - 1, labels)[0] for pack in (inverting_pack, loaded))
-    assert torch.equal(mine, its) and not any(p.requires_grad for p in loaded.encoder.parameters())
+    torch.testing.assert_close(mine, its)
+    assert loaded.encoder.weights_sha256() == inverting_pack.encoder.weights_sha256()
+    assert not any(p.requires_grad for p in loaded.encoder.parameters())
     card = (tmp_path / "tiny" / "README.md").read_text()
     assert "## The encoder" in card and "images = shift(images)" in card
     loaded.encoder = None

@@ -18,7 +18,7 @@ import torch
 
 from ganaug import DirectionPack, transforms
 from ganaug.directions import invert
-from ganaug.evaluation import find_object, predict, train_classifier, train_segmenter
+from ganaug.evaluation import find_object, predict, redrawing_error, train_classifier, train_segmenter
 from ganaug.evaluation.data import DATASETS, to_float
 
 
@@ -48,16 +48,15 @@ def main() -> None:
         if training.masks is not None:
             segmenter = train_segmenter(training.images, training.masks, steps=arguments.judge_steps)
     before = (predict(classifier, images) == labels).float().mean().item()
-    latents, read = invert(pack, to_float(images))
-    redrawn = (pack.generator(latents, read) - to_float(images)).abs().mean().item() / 2
-    figures = {"label before": before, "redrawn": redrawn}
+    figures = {"label before": before, "redrawn": redrawing_error(pack, images)}
+    _, read = invert(pack, to_float(images))
     if read is not None:
         figures["class read by the encoder"] = (read == labels).float().mean().item()
-    for given in (labels, None):
+    for given in (labels, None) if pack.num_classes else (labels,):
         shift = transforms.LatentShift(arguments.direction, pack=pack, p=1.0, source="invert", blend=arguments.blend)
         torch.manual_seed(arguments.seed)
         shifted = shift(images) if given is None else shift(images, given)[0]
-        name = "label, class read" if given is None else "label, class given"
+        name = "label" if not pack.num_classes else "label, class read" if given is None else "label, class given"
         figures[name] = (predict(classifier, shifted) == labels).float().mean().item()
         if given is None or segmenter is None:
             continue

@@ -224,6 +224,7 @@ def train_encoder(
     """
     import ganaug.training
     from ganaug.directions import DirectionPack
+    from ganaug.evaluation import redrawing_error
     from ganaug.evaluation.data import images_in_folder, read_dataset
     from ganaug.training import EncoderSettings
     from ganaug.training.recipe import parse_overrides, read_recipe
@@ -245,10 +246,16 @@ def train_encoder(
     encoder = ganaug.training.train_encoder(pack.generator, images=real, device=device, **chosen.to_dict())
     pack.generator.to("cpu")
     pack.encoder = encoder
-    pack.encoder_method = {**chosen.to_dict(), "command": " ".join(["ganaug train-encoder", *words])}
+    command = " ".join(["ganaug train-encoder", *words])
+    pack.encoder_method = {**chosen.to_dict(), "command": command}
+    pack.scores["redrawing_error"] = round(redrawing_error(pack), 4)
+    pack.scores["redrawing_error_command"] = command
     pack.save_pretrained(folder)
     parameters = sum(parameter.numel() for parameter in encoder.parameters())
-    click.echo(f"{folder} now has an encoder of {parameters:,} parameters.")
+    click.echo(
+        f"{folder} now has an encoder of {parameters:,} parameters. Generated images and their regeneration differ by "
+        f"{pack.scores['redrawing_error']:.4f} of full scale."
+    )
 
 
 @main.command(

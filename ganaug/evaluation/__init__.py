@@ -6,6 +6,7 @@ from ganaug.evaluation.data import DATASETS, LabelledImages
 from ganaug.evaluation.dvn import direction_variation_naturalness
 from ganaug.evaluation.labels import label_hits, safe_ranges
 from ganaug.evaluation.rca import reconstructor_accuracy
+from ganaug.evaluation.redrawing import redrawing_error
 from ganaug.evaluation.segmenter import find_object, train_segmenter
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "measure_change",
     "predict",
     "reconstructor_accuracy",
+    "redrawing_error",
     "safe_ranges",
     "train_classifier",
     "train_segmenter",

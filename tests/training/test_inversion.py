@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from ganaug.directions import DirectionPack, PackError
+from ganaug.evaluation import redrawing_error
 from ganaug.evaluation.data import to_uint8
 from ganaug.generators import Generator, GeneratorError
 from ganaug.training import EncoderTrainingError, SettingsError, train_encoder
@@ -41,8 +43,11 @@ def test_it_recovers_latents_and_classes(num_classes):
     assert (found - latents).square().mean() < 0.15, "a guess of 0 has 1.0"
     assert read is None if labels is None else (read == labels).float().mean() > 0.95
     assert not encoder.training and not any(p.requires_grad for p in encoder.parameters())
-    redrawn = generator(encoder(generator(latents, labels), labels)[0], labels)
-    assert (redrawn - generator(latents, labels)).abs().mean() < 0.12
+    pack = DirectionPack(torch.eye(2), generator=generator, encoder=encoder)
+    assert redrawing_error(pack, samples=100) < 0.06
+    assert redrawing_error(pack, to_uint8(generator(latents, labels)), samples=100) < 0.06
+    with pytest.raises(PackError, match="has no encoder"):
+        redrawing_error(DirectionPack(torch.eye(2), generator=generator))
 
 
 def test_real_images_without_labels_make_it_better_on_them():

@@ -1,6 +1,6 @@
 """What LatentShift does to real images, through inversion: is the label still read, does the object's shape stay?
 
-    python benchmarks/real_images.py digits --data DATA [--direction background] [--blend add] [--write FOLDER]
+    python benchmarks/real_images.py digits --data DATA [--direction background] [--blend add] [--write]
 
 On real test images of the data set (1,000 by default): ``LatentShift(direction, source="invert", p=1)`` over the safe
 range, with their labels and with the labels that the encoder reads. A classifier and, where masks are known, a
@@ -19,7 +19,7 @@ import torch
 from ganaug import DirectionPack, transforms
 from ganaug.directions import invert
 from ganaug.evaluation import find_object, predict, redrawing_error, train_classifier, train_segmenter
-from ganaug.evaluation.data import DATASETS, to_float
+from ganaug.evaluation.data import read_dataset, to_float
 
 
 @torch.no_grad()
@@ -35,10 +35,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help="put the figures into the pack, a folder")
     arguments = parser.parse_args()
+    if arguments.write and not Path(arguments.pack).is_dir():
+        parser.error(f"--write needs a pack's folder, and {arguments.pack!r} is none.")
 
     pack = DirectionPack.from_pretrained(arguments.pack)
     dataset = arguments.dataset or pack.name
-    training, test = DATASETS[dataset](arguments.data, train=True), DATASETS[dataset](arguments.data, train=False)
+    training, test = (read_dataset(dataset, arguments.data, train=train) for train in (True, False))
     order = torch.randperm(len(test.images), generator=torch.Generator().manual_seed(arguments.seed))
     chosen = order[: arguments.samples]
     images, labels = test.images[chosen], test.labels[chosen]
@@ -70,7 +72,11 @@ def main() -> None:
     for name, value in figures.items():
         print(f"  {name:28} {value:.4f}")
     if arguments.write:
-        command = f"python benchmarks/real_images.py {pack.name} --data DATA --direction {arguments.direction}"
+        command = f"python benchmarks/real_images.py {pack.name} --data DATA"
+        for name in ("dataset", "direction", "blend", "samples", "judge_steps", "seed"):
+            value = getattr(arguments, name)
+            if value != parser.get_default(name) and value != pack.name:
+                command += f" --{name.replace('_', '-')} {value}"
         for name, value in figures.items():
             key = "real " + name
             pack.scores[key], pack.scores[f"{key}_command"] = round(value, 4), command

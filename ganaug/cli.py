@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from PIL import UnidentifiedImageError
 
 from ganaug.errors import UserError
 
@@ -15,7 +17,23 @@ if TYPE_CHECKING:
     from ganaug.directions import DirectionPack
 
 PACK_HELP = "PACK is a bundled name (see `ganaug packs`), a folder, or a Hub id such as org/name."
-DEVICE = click.option("--device", help="cpu, cuda, cuda:1, ...; CUDA if there is one by default.")
+
+
+def _checked_device(ctx: click.Context, parameter: click.Parameter, name: str | None) -> str | None:
+    import torch
+
+    if name is not None:
+        try:
+            torch.empty(0, device=name)
+        except (RuntimeError, AssertionError) as error:
+            raise click.BadParameter(f"{name!r} can't be used here: {str(error).splitlines()[0]}") from error
+    return name
+
+
+DEVICE = click.option(
+    "--device", callback=_checked_device, help="cpu, cuda, cuda:1, ...; CUDA if there is one by default."
+)
+COUNT = click.IntRange(min=1)
 
 
 class Commands(click.Group):
@@ -24,7 +42,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (UserError, FileNotFoundError) as error:
+        except (UserError, FileNotFoundError, UnidentifiedImageError) as error:
             raise click.ClickException(str(error)) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -237,7 +255,8 @@ def train_encoder(
     chosen = EncoderSettings.from_mapping({**(read_recipe(recipe).encoder.to_dict() if recipe else {}), **given})
     real = None
     if images is not None:
-        real = images_in_folder(images, size=pack.generator.image_size, channels=pack.generator.channels)
+        size, channels = pack.generator.image_size, pack.generator.channels
+        real = images_in_folder(images, size=size, channels=channels, crop=False)  # as LatentShift sees them
         words += ["--images", "IMAGES"]
     elif data is not None:
         name = dataset or pack.name
@@ -264,8 +283,14 @@ def train_encoder(
 )
 @click.argument("images", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--pack", default="digits", show_default=True)
-@click.option("--refine-steps", default=0, show_default=True, help="Optimise each latent for so many steps (slow).")
-@click.option("--batch-size", default=64, show_default=True)
+@click.option(
+    "--refine-steps",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Optimise each latent for so many steps (slow).",
+)
+@click.option("--batch-size", type=COUNT, default=64, show_default=True)
 @DEVICE
 def invert(images: Path, pack: str, refine_steps: int, batch_size: int, device: str | None) -> None:
     """Find the latents of all images in a folder of class subfolders and store them beside the images.
@@ -286,7 +311,7 @@ def invert(images: Path, pack: str, refine_steps: int, batch_size: int, device: 
 @click.argument("pack")
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--direction", required=True, multiple=True, help="A name, an index, or any; repeatable.")
-@click.option("--size", default=20_000, show_default=True, help="Images, the same number of each class.")
+@click.option("--size", type=COUNT, default=20_000, show_default=True, help="Images, the same number of each class.")
 @click.option("--magnitude", default="safe", show_default=True, help="safe, a number, or LOW,HIGH.")
 @click.option("--seed", default=0, show_default=True)
 @DEVICE
@@ -368,7 +393,7 @@ def packs() -> None:
     epilog=f"{PACK_HELP} Example: ganaug augment photos augmented --direction background --pack digits",
 )
 @click.argument("images", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--direction", required=True, help="A name, an index, or any.")
 @click.option("--pack", default="digits", show_default=True)
 @click.option(
@@ -386,7 +411,7 @@ def packs() -> None:
     show_default=True,
     help="Of inverted images: add the change to the image, or replace it by the regenerated one.",
 )
-@click.option("--copies", default=1, show_default=True, help="Augmented images per image.")
+@click.option("--copies", type=COUNT, default=1, show_default=True, help="Augmented images per image.")
 @click.option("--magnitude", help="safe (default), a number, or LOW,HIGH.", default="safe")
 @click.option("--seed", default=0, show_default=True)
 @DEVICE
@@ -404,9 +429,9 @@ def augment(
 ) -> None:
     """Augment a folder of class subfolders: OUT gets the same subfolders, with augmented PNG images.
 
-    Each image is changed along the direction, or (--source sample) replaced by a generated one of its class; then
-    class subfolders, sorted by name, are the generator's classes 0, 1, 2, ... --copies makes several of each image.
-    OUT must not hold images yet.
+    Each image is changed along the direction, or (--source sample) replaced by a generated one of its class; class
+    subfolders, if they are as many as the generator has classes, are taken for these in order of name. --copies makes
+    several of each image. OUT must not hold images yet.
     """
     import torch
     from torchvision.datasets import ImageFolder
@@ -432,15 +457,25 @@ def augment(
     torch.manual_seed(seed)
     to_image = v2.Compose([v2.ToImage(), v2.RGB() if loaded.generator.channels == 3 else v2.Grayscale()])
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    for path, label in tqdm(folder.samples, "augment"):
-        image = to_image(folder.loader(path)).to(target)
-        batch = image.expand(copies, -1, -1, -1)
-        by_class = len(folder.classes) == loaded.num_classes
-        shifted = shift(batch, torch.full((copies,), label, device=target))[0] if by_class else shift(batch)
-        place = out / Path(path).relative_to(images).parent
-        place.mkdir(parents=True, exist_ok=True)
-        for copy, picture in enumerate(shifted.cpu()):
-            v2.functional.to_pil_image(picture).save(place / f"{Path(path).stem}_{copy}.png")
+    by_class = len(folder.classes) == loaded.num_classes
+    stems = Counter(Path(path).with_suffix("") for path, _ in folder.samples)
+    scratch = out.with_name(out.name + ".part")
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        for path, label in tqdm(folder.samples, "augment"):
+            file = Path(path)
+            batch = to_image(folder.loader(path)).to(target).expand(copies, -1, -1, -1)
+            shifted = shift(batch, torch.full((copies,), label, device=target))[0] if by_class else shift(batch)
+            place = scratch / file.relative_to(images).parent
+            place.mkdir(parents=True, exist_ok=True)
+            name = file.stem if stems[file.with_suffix("")] == 1 else file.name
+            for copy, picture in enumerate(shifted.cpu()):
+                v2.functional.to_pil_image(picture).save(place / f"{name}_{copy}.png")
+        if out.exists():
+            out.rmdir()
+        scratch.rename(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     click.echo(f"{len(folder.samples) * copies} images in {out}")
 
 

@@ -2,6 +2,6 @@
 
 from ganaug.directions.inversion import invert, refine
 from ganaug.directions.pack import DirectionPack, PackError, bundled_packs
-from ganaug.directions.shifts import draw_shifts
+from ganaug.directions.shifts import draw_shifts, seeded
 
-__all__ = ["DirectionPack", "PackError", "bundled_packs", "draw_shifts", "invert", "refine"]
+__all__ = ["DirectionPack", "PackError", "bundled_packs", "draw_shifts", "invert", "refine", "seeded"]

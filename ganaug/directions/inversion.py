@@ -31,11 +31,13 @@ def invert(
 
     Raises:
         PackError: the pack has no encoder.
-        GeneratorError: images of another shape than the generator's.
+        GeneratorError: images of another shape than the generator's, or labels of other classes.
     """
     generator, encoder = pack.networks(images.device)
     if encoder is None:
         raise PackError(f"pack {pack.name!r} has no encoder. Train one: ganaug train-encoder PACK.")
+    if labels is not None and generator.num_classes:
+        generator.check_labels(labels, len(images))
     with torch.no_grad():
         latents, labels = encoder(images, labels)
     if refine_steps:
@@ -66,7 +68,21 @@ def refine(
     Minimises, image by image, mean |G(z) - x| + prior_weight * mean(z^2) with Adam and a cosine learning rate, and
     returns the best latents seen (Abdal et al., "Image2StyleGAN", ICCV 2019, in the generator's own prior).
     """
-    best = latents.detach().clone()
+    with torch.inference_mode(False):  # gradients are needed, wherever it is called
+        labels = None if labels is None else labels.clone()
+        return _refined(generator, images.detach().clone(), latents.detach().clone(), labels, steps,
+                        learning_rate, prior_weight)  # fmt: skip
+
+
+def _refined(
+    generator: Generator,
+    images: Tensor,
+    best: Tensor,
+    labels: Tensor | None,
+    steps: int,
+    learning_rate: float,
+    prior_weight: float,
+) -> Tensor:
     current = best.clone().requires_grad_()
     lowest = torch.full((len(best),), float("inf"), device=best.device)
     optimizer = torch.optim.Adam([current], lr=learning_rate)

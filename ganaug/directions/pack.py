@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import json
 import math
+import numbers
 import os
 import shutil
 import tempfile
@@ -128,7 +129,7 @@ class DirectionPack:
         if generator is None and self.generator_source:
             generator = self._load_generator()
         if generator is not None:
-            self._generator_config = _generator_entry(generator)
+            self._generator_config = _network_entry(generator)
             self._check_generator(generator)
         self._generator = generator
         self._replicas: dict[torch.device, tuple[Generator, Encoder | None]] = {}
@@ -185,9 +186,10 @@ class DirectionPack:
     @encoder.setter
     def encoder(self, encoder: Encoder | None) -> None:
         if encoder is not None:
+            _ = self.generator  # to compare with
             self._check_encoder(encoder.freeze())
         self._encoder, self._replicas = encoder, {}
-        self._encoder_entry = None if encoder is None else {**encoder.config, "sha256": encoder.weights_sha256()}
+        self._encoder_entry = None if encoder is None else _network_entry(encoder)
 
     @property
     def has_encoder(self) -> bool:
@@ -201,6 +203,8 @@ class DirectionPack:
             PackError: CUDA would be needed inside a forked process, where it does not work.
         """
         device = torch.device(device)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", 0 if torch.cuda._is_in_bad_fork() else torch.cuda.current_device())
         if self.generator.device == device:
             encoder = self.encoder
             return self.generator, encoder if encoder is None else encoder.to(device)
@@ -239,8 +243,9 @@ class DirectionPack:
                 f"pack {self.name!r} has no direction named {direction!r}. {hint}Its names: {known}; "
                 f"or use an index from 0 to {self.num_directions - 1}."
             )
-        if isinstance(direction, bool) or not isinstance(direction, int):
+        if isinstance(direction, bool) or not isinstance(direction, numbers.Integral):
             raise PackError(f"a direction is a name or an index, got {direction!r}.")
+        direction = int(direction)
         if not 0 <= direction < self.num_directions:
             raise PackError(f"pack {self.name!r} has directions 0 to {self.num_directions - 1}, got index {direction}.")
         return direction
@@ -442,9 +447,14 @@ class DirectionPack:
                 a method that JSON can't hold.
         """
         try:
-            json.dumps([self.scores, self.method], allow_nan=False)
+            json.dumps([self.scores, self.method, self.encoder_method], allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise PackError(f"the scores and method of pack {self.name!r} should fit into JSON: {error}.") from error
+            raise PackError(
+                f"the scores, method and encoder_method of pack {self.name!r} should fit into JSON: {error}."
+            ) from error
+        if not isinstance(self.encoder_method, dict):
+            raise PackError(f"encoder_method should be a dictionary, got {self.encoder_method!r:.80}.")
+        encoder = self._encoder_entry if self._encoder is None else _network_entry(self._encoder)
         entry = {key: value for key, value in self._generator_config.items() if key != "source"}
         if self.generator_source:
             entry["source"] = _checked_source(self.generator_source)
@@ -452,7 +462,7 @@ class DirectionPack:
         return {
             "format_version": FORMAT_VERSION,
             "generator": entry,
-            "encoder": self._encoder_entry and {**self._encoder_entry, "method": self.encoder_method},
+            "encoder": encoder and {**encoder, "method": self.encoder_method},
             "latent_space": "z",
             "num_directions": self.num_directions,
             "latent_dim": self.latent_dim,
@@ -576,8 +586,8 @@ def _download(repo_id: str, **options: Any) -> Path:
         raise PackError(f"{repo_id!r} could not be fetched from the Hub: {error}") from error
 
 
-def _generator_entry(generator: Generator) -> dict[str, Any]:
-    return {**generator.config, "sha256": generator.weights_sha256()}
+def _network_entry(network: Generator | Encoder) -> dict[str, Any]:
+    return {**network.config, "sha256": network.weights_sha256()}
 
 
 def _read_directions(path: Path, sha256: str) -> Tensor:

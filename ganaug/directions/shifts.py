@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
+
+
+def seeded(*seeds: int) -> torch.Generator:
+    """A random generator of its own for every tuple of seeds.
+
+    torch's CPU generator reads 32 bits of a seed, so that sums and shifts of seeds collide; NumPy's seed sequences
+    don't.
+    """
+    state = np.random.SeedSequence([seed % 2**64 for seed in seeds]).generate_state(1)
+    return torch.Generator().manual_seed(int(state[0]))
+
 
 MagnitudeDistribution = Literal["uniform", "normal"]
 

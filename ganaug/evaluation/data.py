@@ -76,10 +76,11 @@ def digits_on_photographs(root: str | Path, *, train: bool = True, seed: int = 0
     return LabelledImages(images.to(torch.uint8), labels, masks)
 
 
-def images_in_folder(folder: str | Path, *, size: int, channels: int) -> Tensor:
+def images_in_folder(folder: str | Path, *, size: int, channels: int, crop: bool = True) -> Tensor:
     """All images in a folder and its subfolders, in order of path: ``(N, channels, size, size)`` uint8.
 
-    The shorter side is resized to ``size`` (antialiased), and the middle is kept.
+    The shorter side is resized to ``size`` (antialiased), and the middle is kept; or, with ``crop=False``, both sides
+    are resized to ``size``.
 
     Raises:
         FileNotFoundError: there is no image there.
@@ -88,8 +89,9 @@ def images_in_folder(folder: str | Path, *, size: int, channels: int) -> Tensor:
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in datasets.folder.IMG_EXTENSIONS)
     if not files:
         raise FileNotFoundError(f"no images under {folder}.")
+    # In this order, as CenterCrop pads.
     prepare = v2.Compose(
-        [v2.PILToTensor(), v2.Resize(size, antialias=True), v2.CenterCrop(size)]  # in this order, as CenterCrop pads
+        [v2.PILToTensor(), v2.Resize(size if crop else [size, size], antialias=True), v2.CenterCrop(size)]
     )
     images = torch.empty(len(files), channels, size, size, dtype=torch.uint8)
     for image, file in zip(images, files, strict=True):

@@ -55,7 +55,9 @@ def train_encoder(
     chosen = EncoderSettings.from_mapping(settings)
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     shape = (generator.channels, generator.image_size, generator.image_size)
-    if images is not None and (images.ndim != 4 or images.shape[1:] != shape or images.dtype != torch.uint8):
+    if images is not None and (
+        not len(images) or images.ndim != 4 or images.shape[1:] != shape or images.dtype != torch.uint8
+    ):
         raise EncoderTrainingError(
             f"real images should be uint8 of shape (N, {shape[0]}, {shape[1]}, {shape[2]}), got {images.dtype} "
             f"{tuple(images.shape)}."
@@ -74,14 +76,18 @@ def train_encoder(
     encoder.to(target).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=chosen.learning_rate, betas=(0.9, 0.99), fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, chosen.learning_rate, total_steps=chosen.steps, pct_start=0.05
+        # Some shares of few steps leave no step to warm up in, which divides by zero.
+        optimizer,
+        chosen.learning_rate,
+        total_steps=chosen.steps,
+        pct_start=0.05 if chosen.steps > 40 else 0.3,
     )
     rng = torch.Generator().manual_seed(chosen.seed)
     means: dict[str, float] = {}
     with tqdm(range(chosen.steps), "encoder", disable=not show_progress) as bar:
         for step in bar:
             use_real = images is not None and step >= chosen.warm_up * chosen.steps
-            num_real = round(chosen.real_share * chosen.batch_size) if use_real else 0
+            num_real = min(round(chosen.real_share * chosen.batch_size), chosen.batch_size - 2) if use_real else 0
             real = None
             if images is not None and num_real:
                 real = to_float(images[torch.randint(len(images), (num_real,), generator=rng)]).to(target)

@@ -129,7 +129,7 @@ class EncoderSettings(Settings):
     Args:
         steps: optimiser steps.
         batch_size: images a step.
-        real_share: share of the batch that is real images, once they take part.
+        real_share: share of the batch that is real images, once they take part; two generated ones always remain.
         warm_up: share of the steps that see generated images alone.
         noise: the largest standard deviation of the noise on the encoder's input, in units of the images' [-1, 1].
         learning_rate: the highest of a one-cycle schedule.

@@ -95,7 +95,8 @@ class InvertedFolder(ImageFolder):  # type: ignore[misc]  # torchvision has no t
         root: a folder that :func:`invert_folder` (``ganaug invert``) has been through.
         pack: the pack it was inverted with.
         transforms: gets and returns ``(image, class, latents)``, with a :class:`LatentShift` among them. The class is
-            the one that the generator drew the image as.
+            the one that the generator drew the image as. Latents are of the image as it lies in the folder, so the
+            LatentShift comes before flips, crops and whatever else moves pixels.
 
     Returns:
         ``(image, class)`` for each item, with the folder's own class.
@@ -130,13 +131,22 @@ class InvertedFolder(ImageFolder):  # type: ignore[misc]  # torchvision has no t
             raise PackError(f"{path} holds the latents of other images than {root} does. {again}")
         if metadata.get("generator_sha256") != pack.generator.weights_sha256():
             raise PackError(f"{path} holds latents of another generator than pack {pack.name!r}'s. {again}")
-        self.latents: Tensor = tensors["latents"]
+        latents, labels = tensors["latents"], tensors["labels"]
+        classes = max(pack.generator.num_classes, 1)
+        if (
+            (latents.dtype, tuple(latents.shape)) != (torch.float32, (len(self), pack.latent_dim))
+            or (labels.dtype, tuple(labels.shape)) != (torch.int64, (len(self),))
+            or not torch.isfinite(latents).all()
+            or (len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes)
+        ):
+            raise PackError(f"{path} does not hold one finite latent and one class for each image. {again}")
+        self.latents: Tensor = latents
         self.drawn_as: list[int] = tensors["labels"].tolist()
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
         image, label = super().__getitem__(index)
         if self._joint is not None:
-            image, _, _ = self._joint(image, self.drawn_as[index], Latents(self.latents[index]))
+            image = self._joint(image, self.drawn_as[index], Latents(self.latents[index]))[0]
         return image, label
 
 

@@ -12,11 +12,21 @@ from torch import Tensor
 
 from ganaug.directions import DirectionPack
 from ganaug.transforms.latent_shift import DEFAULT_PACK
-from ganaug.transforms.shifting import BLENDS, Choice, Magnitude, check_probability, check_unit_range, inverted
+from ganaug.transforms.shifting import (
+    BLENDS,
+    Choice,
+    Magnitude,
+    TransformError,
+    check_probability,
+    check_unit_range,
+    inverted,
+)
 
 
 class RandomLatentShift(IntensityAugmentationBase2D):
     """Shift images along discovered directions: inversion, as in :class:`LatentShift` with ``source="invert"``.
+
+    kornia hands over images alone, so a class-conditional generator draws the class that the encoder reads.
 
     Args:
         direction: a name or an index of the pack, a list of them, or ``"any"``.
@@ -33,7 +43,8 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         - output: ``(B, C, H, W)``
 
     Raises:
-        ValueError: arguments or images that don't fit the pack; masks, boxes or keypoints, which might no longer fit.
+        TransformError: (a ``ValueError``) arguments or images that don't fit the pack; masks, boxes or keypoints, which
+            might no longer fit.
 
     Example:
         >>> import torch
@@ -59,10 +70,10 @@ class RandomLatentShift(IntensityAugmentationBase2D):
     ) -> None:
         super().__init__(p=check_probability(p), same_on_batch=same_on_batch, keepdim=keepdim)
         if blend not in BLENDS:
-            raise ValueError(f"blend should be one of {', '.join(BLENDS)}; got {blend!r}.")
+            raise TransformError(f"blend should be one of {', '.join(BLENDS)}; got {blend!r}.")
         self.pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
         if not self.pack.has_encoder:
-            raise ValueError(
+            raise TransformError(
                 f"RandomLatentShift inverts images, and pack {self.pack.name!r} has no encoder. Train one "
                 "(ganaug train-encoder PACK), or use LatentShift on images with labels."
             )
@@ -80,11 +91,11 @@ class RandomLatentShift(IntensityAugmentationBase2D):
     ) -> Tensor:
         generator = self.pack.generator
         if input.shape[1] != generator.channels:
-            raise ValueError(
+            raise TransformError(
                 f"pack {self.pack.name!r} draws images of {generator.channels} channel(s), got {input.shape[1]} in a "
                 f"batch of shape {tuple(input.shape)}."
             )
-        check_unit_range(input, type(self).__name__)
+        check_unit_range(input)
         # kornia 0.9 hands over the whole batch; before it, only the images to shift, and their parameters.
         gate = params["batch_prob"].cpu() > 0.5
         rows = gate.nonzero().squeeze(1) if len(gate) == len(input) else torch.arange(len(input))
@@ -93,11 +104,11 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         indices, magnitudes = params["indices"].cpu()[rows], params["magnitudes"].cpu()[rows]
         offsets = magnitudes[:, None] * self.pack.directions[indices]
         here = rows.to(input.device)
-        shifted, _ = inverted(self.pack, input[here].float(), offsets, None, None, blend=flags["blend"])
+        shifted, _, _ = inverted(self.pack, input[here].float(), offsets, None, None, blend=flags["blend"])
         return input.index_copy(0, here, shifted.to(input.dtype))
 
     def _refuse(self, *args: Any, **kwargs: Any) -> Any:
-        raise ValueError(
+        raise TransformError(
             "RandomLatentShift changes whole images, so masks, boxes and keypoints might no longer fit. "
             "Apply it to images and class labels only."
         )

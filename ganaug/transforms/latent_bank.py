@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ganaug.directions import DirectionPack
+from ganaug.directions import DirectionPack, seeded
 from ganaug.errors import UserError
 from ganaug.transforms.shifting import Choice, Magnitude
 
@@ -43,6 +44,8 @@ class LatentBank:
     """
 
     def __init__(self, path: str | Path) -> None:
+        if not isinstance(path, (str, Path)):
+            raise BankError(f"a bank is given as its path, got {path!r}.")
         self.path = Path(path)
         self._open()
 
@@ -60,9 +63,12 @@ class LatentBank:
         classes = metadata.get("num_classes", "")
         if not (
             metadata.get("ganaug_bank") == FORMAT
-            and classes.isdigit()
+            and re.fullmatch("[0-9]{1,9}", classes)
             and {name: (tensor.dtype, tensor.ndim) for name, tensor in tensors.items()} == KINDS
             and {len(tensor) for tensor in tensors.values()} == {len(tensors["labels"])}
+            and 1 <= int(classes) <= len(tensors["labels"])
+            and tensors["images"].shape[1] in (1, 3)
+            and tensors["images"].numel()
         ):
             raise BankError(f"{self.path} is not a latent bank; LatentBank.build makes one.")
         self.images, self.labels = tensors["images"], tensors["labels"]
@@ -147,16 +153,17 @@ class LatentBank:
         header, offsets = _header(metadata, shapes)
         scratch, progress = _scratch(path), _scratch(path).with_suffix(".done")
         path.parent.mkdir(parents=True, exist_ok=True)
-        done = _start_or_go_on(scratch, progress, header, sum(_bytes(name, shapes) for name in TENSORS))
+        data_bytes, num_chunks = sum(_bytes(name, shapes) for name in TENSORS), -(-size // CHUNK)
+        done = _start_or_go_on(scratch, progress, header, data_bytes, num_chunks)
         arrays = {
             name: np.memmap(scratch, NUMPY[kind], "r+", len(header) + offsets[name], tuple(shapes[name]))
             for name, kind in TENSORS.items()
         }
         labels = torch.arange(size) * generator.num_classes // size
         with tqdm(total=size, initial=min(done * CHUNK, size), desc="bank", disable=not show_progress) as bar:
-            for chunk in range(done, -(-size // CHUNK)):
+            for chunk in range(done, num_chunks):
                 rows = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, size))
-                rng = torch.Generator().manual_seed((seed << 32) + chunk)
+                rng = seeded(seed, chunk)
                 count = rows.stop - rows.start
                 indices, magnitudes = choice.draw(count, rng=rng)
                 latents = (
@@ -171,7 +178,9 @@ class LatentBank:
                     arrays[name][rows] = values.numpy()
                 for array in arrays.values():
                     array.flush()
-                progress.write_text(str(chunk + 1), encoding="utf-8")
+                beside = progress.with_suffix(".now")
+                beside.write_text(str(chunk + 1), encoding="utf-8")
+                os.replace(beside, progress)
                 bar.update(count)
         del arrays
         os.replace(scratch, path)
@@ -209,14 +218,15 @@ def _header(metadata: dict[str, str], shapes: dict[str, list[int]]) -> tuple[byt
     return len(text).to_bytes(8, "little") + text, offsets
 
 
-def _start_or_go_on(scratch: Path, progress: Path, header: bytes, data_bytes: int) -> int:
+def _start_or_go_on(scratch: Path, progress: Path, header: bytes, data_bytes: int, num_chunks: int) -> int:
     """Make the file that the bank is built in, or find it; how many chunks it holds already."""
     if scratch.exists():
         with scratch.open("rb") as file:
             same = file.read(len(header)) == header
         if not same or scratch.stat().st_size != len(header) + data_bytes:
             raise BankError(f"{scratch} is a half-built bank of other arguments. Delete it, or choose another path.")
-        return int(progress.read_text(encoding="utf-8")) if progress.exists() else 0
+        told = progress.read_text(encoding="utf-8") if progress.exists() else ""
+        return int(told) if re.fullmatch("[0-9]{1,9}", told) and int(told) <= num_chunks else 0
     progress.unlink(missing_ok=True)
     with scratch.open("wb") as file:
         file.write(header)

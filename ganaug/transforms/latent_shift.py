@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import numbers
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import PIL.Image
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils.data._utils.collate import default_collate_fn_map
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 from torchvision.transforms.v2._utils import _parse_labels_getter
 
-from ganaug.directions import DirectionPack
+from ganaug.directions import DirectionPack, seeded
 from ganaug.transforms.latent_bank import LatentBank
 from ganaug.transforms.shifting import (
     BLENDS,
     Choice,
     Magnitude,
+    TransformError,
     check_probability,
     check_unit_range,
     inverted,
@@ -37,11 +40,20 @@ SOURCES = ("auto", "sample", "invert")
 class Latents(tv_tensors.TVTensor):  # type: ignore[misc]  # torchvision has no types, so its classes are Any
     """Stored latents that travel in a sample beside their images; other transforms leave them alone.
 
+    They are of the image as it was stored: place LatentShift before flips, crops and whatever else moves pixels.
+
     Shape: ``(latent_dim,)`` beside one image, ``(N, latent_dim)`` beside a batch.
     """
 
     def __new__(cls, data: Any) -> Latents:
         return torch.as_tensor(data, dtype=torch.float32).as_subclass(cls)
+
+
+def _collate_latents(batch: Sequence[Latents], **_: Any) -> Latents:
+    return Latents(torch.stack([latents.as_subclass(Tensor) for latents in batch]))
+
+
+default_collate_fn_map[Latents] = _collate_latents
 
 
 class LatentShift(v2.Transform):  # type: ignore[misc]
@@ -56,9 +68,9 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
       given, else the class that the encoder reads.
 
     ``source="auto"`` samples for a batch of images with labels and a class-conditional generator, and inverts
-    otherwise if the pack has an encoder. Random draws come from torch's global generator (under
-    ``torch.distributed``, one of each rank's own, seeded from it). Networks follow the images to their device; the
-    pack's own stay where they are.
+    otherwise, or where stored latents come along, if the pack has an encoder. Random draws come from torch's global
+    generator (under ``torch.distributed``, from one of each rank's own, seeded from it). Networks follow the images to
+    their device; the pack's own stay where they are. Under ``torch.autocast`` they run in its type.
 
     Args:
         direction: a name or an index of the pack, a list of them (one is drawn for each image), or ``"any"`` (the
@@ -80,12 +92,13 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
         - images: ``(N, C, H, W)`` or ``(C, H, W)``, uint8 in [0, 255] or float in [0, 1], C as the generator's, or a
           PIL image (RGB or L). Other sizes than the generator's are resampled. The output has the same type, shape,
           dtype and device.
-        - labels: ``(N,)`` integers in ``[0, num_classes)``, or ``(N, num_classes)`` soft ones; an integer beside one
-          image. Soft labels must be one-hot for ``sample`` (place LatentShift before MixUp); ``invert`` takes the
-          likeliest class.
+        - labels: ``(N,)`` integers in ``[0, num_classes)`` (a tensor, an array or a list), or ``(N, num_classes)`` soft
+          ones; an integer beside one image. Soft labels must be one-hot for ``sample`` (place LatentShift before
+          MixUp); ``invert`` takes the likeliest class.
 
     Raises:
-        ValueError: arguments or inputs that don't fit the pack; the message says what came and what was expected.
+        TransformError: (a ``ValueError``) arguments or inputs that don't fit the pack; the message says what came and
+            what was expected.
 
     Example:
         >>> import torch
@@ -112,36 +125,36 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
         super().__init__()
         self.p = check_probability(p)
         if source not in SOURCES:
-            raise ValueError(f"source should be one of {', '.join(SOURCES)}; got {source!r}.")
+            raise TransformError(f"source should be one of {', '.join(SOURCES)}; got {source!r}.")
         if blend not in BLENDS:
-            raise ValueError(f"blend should be one of {', '.join(BLENDS)}; got {blend!r}.")
+            raise TransformError(f"blend should be one of {', '.join(BLENDS)}; got {blend!r}.")
         self.direction, self.magnitude, self.source, self.blend = direction, magnitude, source, blend
-        self.return_params = return_params
+        self.weights, self.return_params = weights, return_params
         self._has_default_getter = labels_getter == "default"
         self._labels_getter = _parse_labels_getter(labels_getter)
-        self.bank = LatentBank(bank) if isinstance(bank, (str, Path)) else bank
+        self.bank = bank if bank is None or isinstance(bank, LatentBank) else LatentBank(bank)
         self.pack: DirectionPack | None = None
         if self.bank is not None:
             if direction is not None or weights is not None or magnitude != "safe" or source == "invert":
-                raise ValueError(
+                raise TransformError(
                     "a bank holds images of directions and magnitudes chosen when it was built, so direction, weights, "
                     'magnitude and source="invert" cannot be given with it.'
                 )
             return
         if direction is None:
-            raise ValueError('give a direction (a name, an index, a list, or "any") or a bank.')
+            raise TransformError('give a direction (a name, an index, a list, or "any") or a bank.')
         self.pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
-        if weights is not None and (isinstance(direction, (str, int))):
-            raise ValueError(f"weights belong to a list of directions, got direction={direction!r}.")
+        if weights is not None and (isinstance(direction, (str, numbers.Integral))):
+            raise TransformError(f"weights belong to a list of directions, got direction={direction!r}.")
         if source == "invert" and not self.pack.has_encoder:
-            raise ValueError(
+            raise TransformError(
                 f'source="invert" needs a pack with an encoder, and pack {self.pack.name!r} has none. '
                 'Use source="sample" on images with labels, or train one: ganaug train-encoder PACK.'
             )
         self._choice = Choice(self.pack, direction, weights=weights, magnitude=magnitude)
         # Loaded now, so that DataLoader workers that are forked later share these weights.
         if source == "sample" and self.pack.generator.num_classes == 0:
-            raise ValueError(
+            raise TransformError(
                 f'source="sample" needs a class-conditional generator, and the one of pack {self.pack.name!r} is '
                 'unconditional and cannot keep labels. Use source="invert" with a pack that has an encoder.'
             )
@@ -150,7 +163,11 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
     def extra_repr(self) -> str:
         if self.pack is None:
             return f"bank={str(self.bank.path) if self.bank else None!r}, p={self.p}"
-        return f"direction={self.direction!r}, pack={self.pack.name!r}, p={self.p}, magnitude={self.magnitude!r}"
+        shown = f"direction={self.direction!r}, pack={self.pack.name!r}, p={self.p}, magnitude={self.magnitude!r}"
+        given = {"source": "auto", "blend": "add", "weights": None}
+        return shown + "".join(
+            f", {name}={getattr(self, name)!r}" for name, usual in given.items() if getattr(self, name) != usual
+        )
 
     def forward(self, *inputs: Any) -> Any:
         sample = inputs if len(inputs) > 1 else inputs[0]
@@ -159,22 +176,24 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
         places = [place for place, needed in enumerate(self._needs_transform_list(flat)) if needed]
         places = [place for place in places if not isinstance(flat[place], Latents)]
         if len(places) != 1:
-            raise ValueError(
+            raise TransformError(
                 f"LatentShift takes one image, or one batch of images, in a sample; found {len(places)} in a sample of "
                 f"{', '.join(type(item).__name__ for item in flat) or 'nothing'}."
             )
         image = flat[places[0]]
         batch = self._checked_batch(image)
         labels = self._find_labels(sample)
-        source = self._choose_source(is_batch=_is_batch(image), has_labels=labels is not None)
+        stored = [item for item in flat if isinstance(item, Latents)]
+        can_sample = _is_batch(image) and labels is not None and not stored
+        source = self._choose_source(can_sample=can_sample, is_batch=_is_batch(image))
         classes = self._classes(labels, len(batch), source)
         params = self.make_params([batch, classes], source=source)
-        if source == "invert" and (stored := [item for item in flat if isinstance(item, Latents)]):
+        if source == "invert" and stored:
             params["latents"] = self._checked_latents(stored[0], len(batch))
             params["stored"] = True
         flat[places[0]] = self.transform(image, params)
         output = tree_unflatten(flat, spec)
-        shown = ("source", "replace", "indices", "magnitudes", "latents")
+        shown = ("source", "replace", "indices", "magnitudes", "latents", "classes", "entries")
         return (output, {name: params[name] for name in shown if name in params}) if self.return_params else output
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
@@ -182,24 +201,26 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
         unsupported = tuple(getattr(tv_tensors, name) for name in names if hasattr(tv_tensors, name))
         for item in flat_inputs:
             if isinstance(item, unsupported):
-                raise ValueError(
+                raise TransformError(
                     f"LatentShift changes whole images, so a {type(item).__name__} in the sample might no longer fit. "
                     "Apply it to images and class labels only."
                 )
 
-    def make_params(self, flat_inputs: list[Any], *, source: str = "sample") -> dict[str, Any]:
+    def make_params(self, flat_inputs: list[Any], *, source: str | None = None) -> dict[str, Any]:
         """Draw what is done to each of N images.
 
         Args:
             flat_inputs: the batch of images ``(N, C, H, W)``, and its classes ``(N,)`` or None.
-            source: ``"sample"``, ``"invert"`` or ``"bank"``.
+            source: ``"sample"``, ``"invert"`` or ``"bank"``; by default the transform's own (``"auto"`` samples).
 
         Returns:
             ``source``; on the CPU ``replace`` ``(N,)`` bool, which images are shifted, ``indices`` ``(N,)`` of their
             directions (-1 elsewhere), ``magnitudes`` ``(N,)`` (0 elsewhere) and, but from a bank, ``latents``
-            ``(N, latent_dim)`` before the shift: fresh ones, or those that inversion finds (0 elsewhere); and
-            ``classes`` ``(N,)`` or None, as they came.
+            ``(N, latent_dim)`` before the shift: fresh ones, or those that inversion finds (0 elsewhere); from a bank
+            ``entries`` ``(N,)``; and ``classes`` ``(N,)``, as they came, or as the encoder reads them (-1 elsewhere).
         """
+        if source is None:
+            source = "bank" if self.bank is not None else "invert" if self.source == "invert" else "sample"
         batch, classes = flat_inputs[0], flat_inputs[1] if len(flat_inputs) > 1 else None
         count, rng = len(batch), _rank_generator()
         replace = torch.rand(count, generator=rng) < self.p
@@ -244,8 +265,10 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
         else:
             stored = params["latents"][rows] if params.get("stored") else None
             unit = images.float() / 255 if images.dtype == torch.uint8 else images.float()
-            unit, found = inverted(self.pack, unit, offsets, classes, stored, blend=self.blend)
+            unit, found, drawn = inverted(self.pack, unit, offsets, classes, stored, blend=self.blend)
             params["latents"][rows] = found.cpu()
+            if classes is None and drawn is not None:
+                params["classes"] = torch.full(params["replace"].shape, -1).index_copy(0, rows, drawn.cpu())
         return _from_unit(unit, images.dtype)
 
     # -- what came in -----------------------------------------------------------------------------------------------
@@ -265,25 +288,25 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
         source = self.bank if self.bank is not None else self.pack.generator if self.pack is not None else None
         assert source is not None
         if isinstance(image, PIL.Image.Image) and image.mode not in ("RGB", "L"):
-            raise ValueError(
+            raise TransformError(
                 f"a PIL image should have mode RGB or L, got {image.mode}. Convert it first: "
                 f"image.convert({'RGB' if source.channels == 3 else 'L'!r})."
             )
         if isinstance(image, Tensor) and image.ndim not in (3, 4):
-            raise ValueError(
+            raise TransformError(
                 f"expected a batch of images of shape (N, {source.channels}, H, W) or one image of shape "
                 f"({source.channels}, H, W), got a tensor of shape {tuple(image.shape)}."
             )
         batch = _as_batch(image)
         if batch.shape[1] != source.channels:
             got = f"a tensor of shape {tuple(image.shape)}" if isinstance(image, Tensor) else "a PIL image"
-            raise ValueError(
+            raise TransformError(
                 f"{self._kind} draws images of {source.channels} channel(s), got {batch.shape[1]} in {got}. "
                 f"Convert images first with {'v2.RGB()' if source.channels == 3 else 'v2.Grayscale()'}."
             )
         if 0 in batch.shape[2:]:
-            raise ValueError(f"the images have no pixels: shape {tuple(batch.shape)}.")
-        check_unit_range(batch, type(self).__name__)
+            raise TransformError(f"the images have no pixels: shape {tuple(batch.shape)}.")
+        check_unit_range(batch)
         return batch
 
     def _find_labels(self, sample: Any) -> Any:
@@ -295,20 +318,20 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
         if isinstance(sample, (tuple, list)):
             if len(sample) < 2 or isinstance(sample[1], Latents):
                 return None
-            if isinstance(sample[1], numbers.Integral):
+            if not isinstance(sample[1], Mapping):
                 return sample[1]
         try:
             return self._labels_getter(sample)
         except (ValueError, TypeError, KeyError, IndexError):
             return None
 
-    def _choose_source(self, *, is_batch: bool, has_labels: bool) -> str:
+    def _choose_source(self, *, can_sample: bool, is_batch: bool) -> str:
         if self.bank is not None:
             return "bank"
         assert self.pack is not None
         if self.source != "auto":
             return self.source
-        if is_batch and has_labels and self._num_classes:
+        if can_sample and self._num_classes:
             return "sample"
         if self.pack.has_encoder:
             return "invert"
@@ -318,7 +341,7 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
             got = f"got one image, but {self._kind} has no encoder."
         else:
             got = f"got images without labels, but {self._kind} has no encoder."
-        raise ValueError(
+        raise TransformError(
             f"{got} LatentShift works on a batch of images with their labels and a pack whose generator is "
             "class-conditional (after the DataLoader, beside v2.CutMix), or on images alone with a pack that has an "
             "encoder (ganaug train-encoder PACK)."
@@ -327,7 +350,7 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
     def _classes(self, labels: Any, count: int, source: str) -> Tensor | None:
         """Checked classes ``(N,)`` of the labels, or None where none came or the generator takes none."""
         if labels is None and source != "invert":
-            raise ValueError(
+            raise TransformError(
                 f"no labels were found in the sample, and {self._kind} needs them to draw images of the same classes. "
                 "Pass (images, labels), a dictionary with a label-like key, or labels_getter=..."
             )
@@ -335,31 +358,43 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
             return None
         if isinstance(labels, numbers.Integral) and not isinstance(labels, bool):
             labels = torch.tensor(int(labels))
+        elif isinstance(labels, (list, tuple, np.ndarray)):
+            labels = _as_tensor(labels)
         if not isinstance(labels, Tensor):
-            raise ValueError(f"the labels should be a tensor, or an integer beside one image, got {labels!r:.80}.")
+            raise TransformError(
+                f"the labels should be a tensor, an array or a list of integers, or an integer beside one image; got "
+                f"{labels!r:.80}. Say where they are with labels_getter=..., or with None that there are none."
+            )
         classes = labels.as_subclass(Tensor)
         if classes.ndim < (2 if classes.is_floating_point() else 1):
             classes = classes[None]
+        got = f"{labels.dtype} of shape {tuple(labels.shape)}"
         wanted = (
             f"class indices of shape ({count},) from 0 to {self._num_classes - 1}, or soft labels of shape "
             f"({count}, {self._num_classes})"
         )
         if classes.is_floating_point():
             if classes.shape != (count, self._num_classes):
-                raise ValueError(f"the labels should be {wanted}; got {labels.dtype} of shape {tuple(labels.shape)}.")
+                raise TransformError(f"the labels should be {wanted}; got {got}.")
+            if count and not ((classes >= 0).all() and ((classes.float().sum(1) - 1).abs() < 0.02).all()):
+                raise TransformError(
+                    f"soft labels should be probabilities, each row none negative and of sum 1; got values from "
+                    f"{classes.min().item():.4g} to {classes.max().item():.4g}, sums from "
+                    f"{classes.sum(1).min().item():.4g} to {classes.sum(1).max().item():.4g}."
+                )
             likeliest, classes = classes.max(1)
-            if source != "invert" and count and likeliest.min() < 0.999:
-                raise ValueError(
+            if source != "invert" and count and not likeliest.min() >= 0.99:
+                raise TransformError(
                     f"an image of mixed labels can't be replaced by one of a single class, and row "
                     f"{int(likeliest.argmin())} is mixed. Place LatentShift before v2.CutMix and v2.MixUp, "
                     'or use source="invert".'
                 )
             return classes
         if classes.shape != (count,) or classes.dtype == torch.bool:
-            raise ValueError(f"the labels should be {wanted}; got {labels.dtype} of shape {tuple(labels.shape)}.")
+            raise TransformError(f"the labels should be {wanted}; got {got}.")
         low, high = (int(bound) for bound in torch.aminmax(classes)) if count else (0, 0)
         if low < 0 or high >= self._num_classes:
-            raise ValueError(f"the labels should be {wanted}; got values from {low} to {high}.")
+            raise TransformError(f"the labels should be {wanted}; got values from {low} to {high}.")
         return classes.long()
 
     def _checked_latents(self, latents: Tensor, count: int) -> Tensor:
@@ -368,11 +403,19 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
         plain = latents.as_subclass(Tensor)
         plain = plain[None] if plain.ndim == 1 else plain
         if plain.shape != shape:
-            raise ValueError(
+            raise TransformError(
                 f"stored latents should have shape {shape} for {self._kind}, got {tuple(plain.shape)}. "
                 "They belong to another generator; run ganaug invert again."
             )
         return plain.cpu().clone()
+
+
+def _as_tensor(labels: Any) -> Any:
+    """A list or array of numbers as a tensor; anything else as it came."""
+    try:
+        return torch.as_tensor(np.asarray(labels))
+    except (TypeError, ValueError):
+        return labels
 
 
 def _is_batch(image: Any) -> bool:
@@ -407,5 +450,4 @@ def _rank_generator() -> torch.Generator | None:
         rank = 0
     if rank == 0:
         return None
-    seed = int(torch.randint(2**40, ()))
-    return torch.Generator().manual_seed(seed + (rank << 40))
+    return seeded(int(torch.randint(2**62, ())), rank)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +12,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganaug.directions import DirectionPack, invert
+from ganaug.errors import UserError
 
 BLENDS = ("add", "replace")
+OVERSHOOT = {torch.float16: 1e-2, torch.bfloat16: 1e-2}
+"""How far resampling may overshoot [0, 1] by rounding; 1e-3 for other types."""
 Magnitude = str | float | tuple[float, float]
+
+
+class TransformError(UserError, ValueError):
+    """Arguments or inputs that a transform can't take; the message says what came and what was expected."""
 
 
 class Choice:
@@ -45,23 +53,24 @@ class Choice:
 
 
 def check_probability(p: Any) -> float:
-    """``p`` as a float; ``ValueError`` if it is no probability."""
-    if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p <= 1:
-        raise ValueError(f"p is a probability and should be in [0, 1], got {p!r}.")
+    """``p`` as a float; ``TransformError`` if it is no probability."""
+    if isinstance(p, bool) or not isinstance(p, numbers.Real) or not 0 <= float(p) <= 1:
+        raise TransformError(f"p is a probability and should be in [0, 1], got {p!r}.")
     return float(p)
 
 
-def check_unit_range(images: Tensor, name: str) -> None:
-    """``ValueError`` unless images are uint8, or float with values in [0, 1]."""
+def check_unit_range(images: Tensor) -> None:
+    """``TransformError`` unless images are uint8, or float with values in [0, 1] up to rounding."""
     if images.dtype == torch.uint8:
         return
     if not images.is_floating_point():
-        raise ValueError(f"images should be uint8 in [0, 255] or float in [0, 1], got {images.dtype}.")
+        raise TransformError(f"images should be uint8 in [0, 255] or float in [0, 1], got {images.dtype}.")
     low, high = (bound.item() for bound in torch.aminmax(images.detach())) if images.numel() else (0.0, 0.0)
-    if not (low >= 0 and high <= 1):
-        raise ValueError(
-            f"float images should be in [0, 1], got values from {low:.3g} to {high:.3g}. "
-            f"Place {name} before v2.Normalize."
+    slack = OVERSHOOT.get(images.dtype, 1e-3)
+    if not (low >= -slack and high <= 1 + slack):
+        raise TransformError(
+            f"float images should be in [0, 1], got values from {low:.4g} to {high:.4g}. Place the transform before "
+            "v2.Normalize; after a resampling or noise that overshoots, clamp them to [0, 1]."
         )
 
 
@@ -77,8 +86,8 @@ def sampled(
 
 def inverted(
     pack: DirectionPack, images: Tensor, offsets: Tensor, labels: Tensor | None, latents: Tensor | None, *, blend: str
-) -> tuple[Tensor, Tensor]:
-    """Real images with the change that an offset of their latents makes, and those latents.
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Real images with the change that an offset of their latents makes, those latents, and the classes drawn.
 
     Args:
         images: ``(M, C, H, W)`` float32 in [0, 1].
@@ -98,11 +107,11 @@ def inverted(
         shifted = latents + offsets.to(images.device)
         if blend == "replace":
             drawn = (generator(shifted, labels).float() + 1) / 2
-            return resized(drawn.clamp(0, 1), images.shape[-2:]), latents
+            return resized(drawn.clamp(0, 1), images.shape[-2:]), latents, labels
         both = None if labels is None else torch.cat([labels, labels])
         before, after = generator(torch.cat([latents, shifted]), both).float().chunk(2)
         change = resized((after - before) / 2, images.shape[-2:])
-    return (images + change).clamp(0, 1), latents
+    return (images + change).clamp(0, 1), latents, labels
 
 
 def resized(images: Tensor, size: Sequence[int]) -> Tensor:
@@ -116,12 +125,12 @@ def _indices(pack: DirectionPack, direction: str | int | Sequence[str | int]) ->
     if isinstance(direction, str) and direction == "any":
         usable = pack.usable()
         if not usable:
-            raise ValueError(f"no direction of pack {pack.name!r} keeps the label at any measured magnitude.")
+            raise TransformError(f"no direction of pack {pack.name!r} keeps the label at any measured magnitude.")
         return usable
-    if isinstance(direction, (str, int)):
+    if isinstance(direction, (str, numbers.Integral)):
         return [pack.index(direction)]
     if not isinstance(direction, Sequence) or not direction:
-        raise ValueError(
+        raise TransformError(
             f'direction should be a name, an index, a non-empty list of them, or "any"; got {direction!r}.'
         )
     return [pack.index(one) for one in direction]
@@ -129,7 +138,7 @@ def _indices(pack: DirectionPack, direction: str | int | Sequence[str | int]) ->
 
 def _weights(weights: Sequence[float], count: int) -> Tensor:
     if len(weights) != count or not all(_is_finite(w) and w >= 0 for w in weights) or not sum(weights) > 0:
-        raise ValueError(
+        raise TransformError(
             f"weights should be {count} numbers, one for each direction, none negative and not all zero; "
             f"got {weights!r}."
         )
@@ -144,10 +153,10 @@ def _interval(pack: DirectionPack, index: int, magnitude: Magnitude) -> tuple[fl
         bounds = magnitude if isinstance(magnitude, (tuple, list)) else (magnitude, magnitude)
         if len(bounds) == 2 and all(map(_is_finite, bounds)) and bounds[0] <= bounds[1]:
             return float(bounds[0]), float(bounds[1])
-    raise ValueError(
+    raise TransformError(
         f'magnitude should be "safe", a finite number, or (low, high) with low <= high; got {magnitude!r}.'
     )
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -352,7 +352,10 @@ def test_a_failed_save_leaves_the_old_pack_whole(pack, folder):
         ({"names": {"a\n": 0}}, "1 to 80 printable characters"),
         ({"ranges": [(-1, 1)]}, "one range for each of the 6 directions"),
         ({"safe_ranges": [(1, 2)] * 6}, "an interval around 0"),
-        ({"scores": {"rca": float("nan")}}, "the scores and method of pack 'tiny' should fit into JSON"),
+        (
+            {"scores": {"rca": float("nan")}},
+            "the scores, method and encoder_method of pack 'tiny' should fit into JSON",
+        ),
         ({"method": {"weights": torch.ones(1)}}, "Tensor is not JSON serializable"),
         ({"generator_source": {"url": "x"}}, "source should have distribution"),
     ],

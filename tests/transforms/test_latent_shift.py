@@ -241,7 +241,16 @@ BAD_INPUTS = {
     "float labels": ((IMAGES, LABELS.float()), "should be class indices"),
     "too few labels": ((IMAGES, LABELS[:3]), r"class indices of shape \(4,\) .* got torch.int64 of shape \(3,\)"),
     "a class too many": ((IMAGES, LABELS + 7), "from 0 to 9, or .*; got values from 7 to 10"),
-    "labels in a list": (({"image": IMAGES, "labels": [0, 1]},), "labels should be a tensor.*got \\[0, 1\\]"),
+    "too short a list of labels": (({"image": IMAGES, "labels": [0, 1]},), r"of shape \(4,\) .*got .* shape \(2,\)"),
+    "labels that are words": (({"image": IMAGES, "labels": ["cat"] * 4},), r"labels should be .*got \['cat', 'cat'"),
+    "a word where labels stand": ((IMAGES, "cat"), r"a list of integers, .* got 'cat'\. Say where they are"),
+    "a number where labels stand": ((IMAGES, 3.0), r"got 3\.0"),
+    "truth where a label stands": ((IMAGES[:1], True), "got True"),
+    "labels of several kinds": ((IMAGES, torch.eye(10)[LABELS] + torch.eye(10)[0]), "should be probabilities.*sums"),
+    "logits": ((IMAGES, torch.eye(10)[LABELS] * 9 - 3), "soft labels should be probabilities"),
+    "soft labels that are NaN": ((IMAGES, torch.full((4, 10), float("nan"))), "probabilities.*got values from nan"),
+    "complex images": ((IMAGES + 0j, LABELS), "got torch.complex64"),
+    "two labels beside one image": ((IMAGES[0], LABELS[:2]), "got one image, but"),
     "boxes": (
         ({"image": tv_tensors.Image(IMAGES), "boxes": tv_tensors.BoundingBoxes(
             torch.zeros(1, 4), format="XYXY", canvas_size=(32, 32)), "labels": LABELS},),

@@ -182,6 +182,42 @@ def test_a_bank_from_the_command_line(run, pack_folder, tmp_path):
     assert "exists" in run("bank", pack_folder, out, "--direction", 0, "--size", 40, code=1)
 
 
+def test_augment_loses_nothing(run, pack_folder, tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    for label in ("cat", "dog"):
+        (photos / label).mkdir(parents=True)
+        for ending in ("png", "jpg"):
+            Image.new("RGB", (32, 32)).save(photos / label / f"a.{ending}")
+    words = ("augment", photos, out, "--pack", pack_folder, "--direction", 0)
+    (photos / "dog" / "b.png").write_text("no picture")
+    assert "cannot identify image file" in run(*words, code=1) and not out.exists()
+    (photos / "dog" / "b.png").unlink()
+    run(*words)
+    names = {str(file.relative_to(out)) for file in out.rglob("*.png")}
+    assert names == {f"{label}/a.{ending}_0.png" for label in ("cat", "dog") for ending in ("png", "jpg")}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("augment", "IN", "OUT", "--direction", "colour", "--source", "invert"), "pack 'pack' has none"),
+        (("augment", "IN", "OUT", "--direction", "colour", "--magnitude", "5,1"), "low <= high"),
+        (("augment", "IN", "OUT", "--direction", "color"), "Did you mean colour"),
+        (("augment", "IN", "OUT", "--direction", "0", "--copies", "0"), "x>=1"),
+        (("augment", "IN", "OUT", "--direction", "0", "--device", "nonsense"), "'nonsense' can't be used here"),
+        (("invert", "IN", "--batch-size", "0"), "x>=1"),
+        (("invert", "IN", "--refine-steps", "-1"), "x>=0"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_one_message(pack_folder, tmp_path, words, message):
+    (tmp_path / "in" / "cat").mkdir(parents=True)
+    Image.new("RGB", (32, 32)).save(tmp_path / "in" / "cat" / "a.png")
+    places = {"IN": str(tmp_path / "in"), "OUT": str(tmp_path / "out")}
+    result = CliRunner().invoke(main, [places.get(word, word) for word in words] + ["--pack", str(pack_folder)])
+    assert result.exit_code in (1, 2) and message in " ".join(result.output.split())
+    assert isinstance(result.exception, SystemExit), "no traceback"
+
+
 def test_convert_writes_a_generator_that_loads(run, tmp_path):
     from ganaug.generators import DCGAN
 

@@ -72,6 +72,13 @@ def test_the_seed_decides_and_the_generator_stays_as_it_was():
     assert generator.weights_sha256() == before and not generator.training
 
 
+@pytest.mark.parametrize("steps", [1, 2, 20, 41])
+def test_any_number_of_steps_and_any_share_of_real_images(steps):
+    real = torch.zeros(3, 1, 16, 16, dtype=torch.uint8)
+    encoder = train_encoder(waves(4), images=real, **{**TINY, "steps": steps, "batch_size": 4}, real_share=1.0)
+    assert all(torch.isfinite(parameter).all() for parameter in encoder.parameters())
+
+
 def test_bad_settings_and_images_are_named():
     generator = waves()
     for settings, message in (
@@ -81,7 +88,8 @@ def test_bad_settings_and_images_are_named():
     ):
         with pytest.raises(SettingsError, match=message):
             train_encoder(generator, **{**TINY, **settings})
-    for images in (torch.zeros(4, 3, 16, 16, dtype=torch.uint8), torch.zeros(4, 1, 16, 16)):
+    byte = torch.uint8
+    for images in (torch.zeros(4, 3, 16, 16, dtype=byte), torch.zeros(4, 1, 16, 16), torch.zeros(0, 1, 16, 16).byte()):
         with pytest.raises(EncoderTrainingError, match=r"uint8 of shape \(N, 1, 16, 16\), got"):
             train_encoder(generator, images=images, **TINY)
     odd = Generator.from_module(nn.Sequential(nn.Linear(2, 144), nn.Tanh(), nn.Unflatten(1, (1, 12, 12))),

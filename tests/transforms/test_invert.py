@@ -9,6 +9,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from ganaug.directions import DirectionPack, PackError, invert, refine
+from ganaug.generators import Encoder
 from ganaug.transforms import Latents, LatentShift
 
 
@@ -185,10 +186,46 @@ def test_stored_latents_are_used_instead_of_the_encoder(inverting_pack):
     change = (generator(plain + offset, labels) - generator(plain, labels)) / 2
     torch.testing.assert_close(shifted, (images + change).clamp(0, 1))
     assert same is labels and passed is stored
-    flipped = v2.Compose([v2.RandomHorizontalFlip(p=1), shift])(images, labels, stored)
-    assert torch.equal(flipped[2], stored), "geometric transforms leave latents alone"
+    chain = v2.Compose([LatentShift("background", pack=inverting_pack, p=1, magnitude=3), v2.RandomHorizontalFlip(p=1)])
+    flipped = chain(images, labels, stored)
+    torch.testing.assert_close(flipped[0], shifted.flip(-1))
+    assert torch.equal(flipped[2], stored) and isinstance(flipped[2], Latents), "auto inverts, and latents stay"
     with pytest.raises(ValueError, match=r"should have shape \(4, 8\).*got \(4, 5\)"):
         shift(images, labels, Latents(torch.zeros(4, 5)))
+
+
+def test_a_dataloader_keeps_stored_latents(inverting_pack):
+    images, _ = photographs(4)
+    samples = [(images[k], k, Latents(torch.full((8,), float(k)))) for k in range(4)]
+    x, y, latents = next(iter(DataLoader(samples, batch_size=4)))
+    assert isinstance(latents, Latents) and latents.shape == (4, 8)
+    shift = LatentShift("background", pack=inverting_pack, p=1, return_params=True)
+    assert torch.equal(shift(x, y, latents)[1]["latents"], torch.arange(4.0)[:, None].expand(4, 8))
+
+
+@pytest.mark.parametrize("kind", [list, np.asarray, lambda labels: [torch.tensor(label) for label in labels]])
+def test_labels_in_lists_and_arrays_are_labels(inverting_pack, kind):
+    images, labels = photographs()
+    shift = LatentShift("background", pack=inverting_pack, p=1, return_params=True)
+    (_, same), params = shift(images, kind(labels.tolist()))
+    assert params["source"] == "sample" and torch.equal(params["classes"], labels) and len(same) == 6
+
+
+def test_params_tell_the_classes_that_were_read(inverting_pack):
+    images, _ = photographs(8)
+    shift = LatentShift("background", pack=inverting_pack, source="invert", return_params=True)
+    torch.manual_seed(0)
+    _, params = shift(images)
+    read = inverting_pack.encoder(images * 2 - 1)[1]
+    assert torch.equal(params["classes"], read.where(params["replace"], -1))
+
+
+@pytest.mark.parametrize("size", [33, 45, 100, 199])
+def test_images_that_resampling_took_over_one_by_a_rounding_are_taken(inverting_pack, size):
+    white = v2.functional.resize(torch.ones(2, 3, size, size), [32, 32], antialias=True) * (1 + 2.4e-7)
+    assert white.max() > 1
+    out = LatentShift("background", pack=inverting_pack, p=1)(white)
+    assert 0 <= out.min() <= out.max() <= 1
 
 
 class Photographs(Dataset):
@@ -223,7 +260,31 @@ def test_refinement_brings_the_redrawn_image_nearer_and_never_away(inverting_pac
     assert torch.equal(wild, coarse), "steps that only make it worse are not taken"
 
 
+def test_refinement_works_in_inference_mode(inverting_pack):
+    with torch.inference_mode():
+        images = torch.rand(2, 3, 32, 32) * 2 - 1
+        fine, _ = invert(inverting_pack, images, torch.arange(2), refine_steps=3)
+    assert fine.shape == (2, 8)
+
+
+def test_an_encoder_for_other_images_is_refused_and_a_changed_one_saved_as_it_is(inverting_pack, tmp_path):
+    inverting_pack.save_pretrained(tmp_path / "tiny")
+    lazy = DirectionPack.from_pretrained(tmp_path / "tiny")
+    with pytest.raises(PackError, match="encoder has image_size 64, but pack 'tiny' has 32"):
+        lazy.encoder = Encoder(latent_dim=8, image_size=64, channels=3, num_classes=10, width=4, hidden=4)
+    inverting_pack.encoder.class_head.weight.data += 1
+    inverting_pack.save_pretrained(tmp_path / "changed")
+    assert DirectionPack.from_pretrained(tmp_path / "changed").encoder is not None
+    for method, message in (({"loss": float("nan")}, "should fit into JSON"), ([1], "should be a dictionary")):
+        inverting_pack.encoder_method = method
+        with pytest.raises(PackError, match=message):
+            inverting_pack.save_pretrained(tmp_path / "never")
+    assert not (tmp_path / "never").exists()
+
+
 def test_invert_names_what_is_missing(pack, inverting_pack):
+    with pytest.raises(ValueError, match="integers from 0 to 9, got values from 0 to 11"):
+        invert(inverting_pack, torch.zeros(2, 3, 32, 32), torch.tensor([0, 11]))
     with pytest.raises(ValueError, match=r"takes images of shape \(1, 3, 32, 32\), got \(1, 3, 16, 16\)"):
         invert(inverting_pack, torch.zeros(1, 3, 16, 16))
     inverting_pack.encoder = None

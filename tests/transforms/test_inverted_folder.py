@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torchvision.transforms import v2
 
 from ganaug.directions import PackError, invert
@@ -75,6 +76,16 @@ def test_what_does_not_fit_is_named(folder, inverting_pack, grey_pack):
     path = invert_folder(folder, inverting_pack, show_progress=False)
     with pytest.raises(PackError, match="of another generator than pack 'grey'"):
         InvertedFolder(folder, grey_pack)
+    stored, metadata = load_file(path), safe_open(path, framework="pt").metadata()
+    for name, tensor in (
+        ("latents", stored["latents"][:5]),
+        ("latents", stored["latents"] * float("nan")),
+        ("labels", stored["labels"] + 50),
+    ):
+        save_file({**stored, name: tensor.contiguous()}, path, metadata=metadata)
+        with pytest.raises(PackError, match="one finite latent and one class for each image"):
+            InvertedFolder(folder, inverting_pack)
+    save_file(stored, path, metadata=metadata)
     (folder / "class0" / "0.png").rename(folder / "class0" / "9.png")
     with pytest.raises(PackError, match=r"latents of other images than .* again"):
         InvertedFolder(folder, inverting_pack)

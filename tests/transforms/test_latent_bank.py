@@ -107,6 +107,27 @@ def test_interrupted_it_goes_on_and_ends_the_same(pack, tmp_path, monkeypatch):
     assert (tmp_path / "bank.safetensors").read_bytes() == whole.path.read_bytes()
 
 
+def test_the_seed_decides_what_is_in_it(pack, tmp_path):
+    banks = [
+        LatentBank.build(pack, 4, 20, tmp_path / f"{k}.safetensors", seed=seed, show_progress=False)
+        for k, seed in enumerate((0, 0, 1, 2**45, -1))
+    ]
+    assert torch.equal(banks[0].images, banks[1].images) and torch.equal(banks[0].magnitudes, banks[1].magnitudes)
+    assert len(torch.cat([bank.magnitudes for bank in banks[1:]]).unique()) == 80
+
+
+@pytest.mark.parametrize("told", ["", "nonsense", "99"])
+def test_a_damaged_note_of_progress_starts_again(pack, tmp_path, told, monkeypatch):
+    whole = LatentBank.build(pack, 4, 300, tmp_path / "whole.safetensors", show_progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(Generator, "forward", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            LatentBank.build(pack, 4, 300, tmp_path / "bank.safetensors", show_progress=False)
+    (tmp_path / "bank.safetensors.done").write_text(told)
+    LatentBank.build(pack, 4, 300, tmp_path / "bank.safetensors", show_progress=False)
+    assert (tmp_path / "bank.safetensors").read_bytes() == whole.path.read_bytes()
+
+
 def test_what_cannot_be_built_is_named(pack, bank, tmp_path):
     with pytest.raises(BankError, match=r"exists\. Delete it"):
         LatentBank.build(pack, 0, 60, bank.path)
@@ -118,7 +139,7 @@ def test_what_cannot_be_built_is_named(pack, bank, tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {"bank.safetensors"}
 
 
-@pytest.mark.parametrize("damage", ["truncated", "text", "other tensors", "no bank", "labels in disorder"])
+@pytest.mark.parametrize("damage", ["truncated", "text", "other tensors", "no bank", "labels in disorder", "classes"])
 def test_damaged_banks_are_named(bank, damage):
     content = bank.path.read_bytes()
     if damage == "truncated":
@@ -131,7 +152,10 @@ def test_damaged_banks_are_named(bank, damage):
         save_file({"images": torch.zeros(3)}, bank.path)
     else:
         tensors = {name: getattr(bank, name).clone() for name in ("images", "labels", "indices", "magnitudes")}
-        save_file({**tensors, "labels": tensors["labels"].flip(0)}, bank.path, metadata=bank.metadata)
+        if damage == "labels in disorder":
+            tensors["labels"] = tensors["labels"].flip(0)
+        classes = "9" * 20 if damage == "classes" else "10"
+        save_file(tensors, bank.path, metadata={**bank.metadata, "num_classes": classes})
     with pytest.raises(BankError, match=r"not a whole safetensors file|not a latent bank|not those of a latent bank"):
         LatentShift(bank=bank.path)
 

@@ -93,16 +93,16 @@ RANKS = """
 import sys, torch, torch.distributed as dist
 from ganaug import transforms
 rank, store = int(sys.argv[1]), sys.argv[2]
-dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=3)
 shift = transforms.LatentShift("background", p=1, return_params=True)
 torch.manual_seed(0)
 _, params = shift(torch.rand(4, 3, 32, 32), torch.arange(4))
-gathered = [torch.zeros(4) for _ in range(2)]
+gathered = [torch.zeros(4) for _ in range(3)]
 dist.all_gather(gathered, params["magnitudes"])
 torch.manual_seed(0)
 _, again = shift(torch.rand(4, 3, 32, 32), torch.arange(4))
 assert torch.equal(again["magnitudes"], params["magnitudes"])
-assert not torch.equal(*gathered), gathered
+assert len(torch.cat(gathered).unique()) == 12, gathered
 dist.destroy_process_group()
 """
 
@@ -111,11 +111,19 @@ def test_ranks_with_the_same_seed_draw_differently(tmp_path):
     command = [sys.executable, "-c", RANKS]
     ranks = [
         subprocess.Popen([*command, str(rank), str(tmp_path / "store")], stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
+        for rank in range(3)
     ]
     for rank in ranks:
         _, errors = rank.communicate(timeout=120)
         assert rank.returncode == 0, errors
+
+
+def test_spawned_workers_know_their_rank_from_the_launcher(shift, monkeypatch):
+    drawn = {}
+    for rank in range(3):
+        monkeypatch.setenv("RANK", str(rank))
+        drawn[rank] = epochs(shift, num_workers=1, multiprocessing_context="fork")[0][2]
+    assert len(torch.cat(list(drawn.values())).unique()) == 48
 
 
 @pytest.mark.parametrize("source", ["sample", "invert"])

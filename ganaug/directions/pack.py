@@ -207,7 +207,7 @@ class DirectionPack:
             device = torch.device("cuda", 0 if torch.cuda._is_in_bad_fork() else torch.cuda.current_device())
         if self.generator.device == device:
             encoder = self.encoder
-            return self.generator, encoder if encoder is None else encoder.to(device)
+            return self.generator, encoder if encoder is None or encoder.device == device else encoder.to(device)
         if "cuda" in (device.type, self.generator.device.type) and torch.cuda._is_in_bad_fork():
             raise PackError(
                 f"pack {self.name!r} would have to use CUDA inside a forked DataLoader worker, where CUDA does not "

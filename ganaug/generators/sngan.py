@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,9 +24,13 @@ class ConditionalBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         assert labels is not None
-        gain, offset = self.gain(labels), self.offset(labels)
-        out: Tensor = super().forward(x) * gain[:, :, None, None] + offset[:, :, None, None]
-        return out
+        gain, offset = self.gain(labels)[:, :, None, None], self.offset(labels)[:, :, None, None]
+        if self.training:
+            return super().forward(x) * gain + offset
+        assert self.running_mean is not None and self.running_var is not None
+        scale = gain * (self.running_var + self.eps).rsqrt()[:, None, None]
+        shift = offset - self.running_mean[:, None, None] * scale
+        return torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype))  # one pass over x instead of three
 
 
 class PlainBatchNorm2d(nn.BatchNorm2d):
@@ -51,10 +56,10 @@ class UpBlock(nn.Module):
         self.shortcut = nn.Identity() if in_width == out_width else nn.Conv2d(in_width, out_width, 1)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        h = F.interpolate(F.relu(self.norm1(x, labels)), scale_factor=2)
-        h = F.relu(self.norm2(self.conv1(h), labels))
+        h = F.interpolate(F.relu(self.norm1(x, labels), inplace=True), scale_factor=2)
+        h = F.relu(self.norm2(self.conv1(h), labels), inplace=True)
         # A 1 x 1 convolution and nearest-neighbour doubling commute; this order is four times cheaper.
-        out: Tensor = self.conv2(h) + F.interpolate(self.shortcut(x), scale_factor=2)
+        out: Tensor = self.conv2(h).add_(F.interpolate(self.shortcut(x), scale_factor=2))
         return out
 
 
@@ -103,5 +108,5 @@ class SNGAN(Generator):
         h = self.dense(latents).unflatten(1, (-1, self.bottom_size, self.bottom_size))
         for block in self.blocks:
             h = block(h, labels)
-        images: Tensor = self.to_image(F.relu(self.norm(h))).tanh()
+        images: Tensor = self.to_image(F.relu(self.norm(h), inplace=True)).tanh()
         return images

@@ -26,7 +26,8 @@ class ConditionalBatchNorm2d(nn.BatchNorm2d):
         assert labels is not None
         gain, offset = self.gain(labels)[:, :, None, None], self.offset(labels)[:, :, None, None]
         if self.training:
-            return super().forward(x) * gain + offset
+            out: Tensor = super().forward(x) * gain + offset
+            return out
         assert self.running_mean is not None and self.running_var is not None
         scale = gain * (self.running_var + self.eps).rsqrt()[:, None, None]
         shift = offset - self.running_mean[:, None, None] * scale

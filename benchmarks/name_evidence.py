@@ -87,10 +87,9 @@ def main() -> None:
             row += f"{f'{effects[name][index]:+.2f} ({shares[name][index]:.2f}, {rank})':>26}"
         print(row)
     if arguments.write:
-        pack.scores["directions"] = {
-            str(index): {name: round(effects[name][index], 2) for name in unshifted} for index in pack.names.values()
-        }
-        pack.scores["directions_command"] = f"python benchmarks/name_evidence.py {pack.name}"
+        for index in pack.names.values():
+            means = {name: round(effects[name][index], 2) for name in unshifted}
+            pack.add_scores(index, means, command=f"python benchmarks/name_evidence.py {pack.name}")
         pack.save_pretrained(arguments.pack)
 
 

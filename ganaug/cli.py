@@ -531,7 +531,8 @@ def evaluate(
     bounds = None if magnitude == "safe" else _magnitude(magnitude)
     if isinstance(bounds, (str, float)):
         raise click.UsageError("--magnitude should be safe or LOW,HIGH.")
-    command = "ganaug " + " ".join(sys.argv[1:]).replace(str(data), "DATA")
+    words = (word for word in sys.argv[1:] if word != "--write")
+    command = "ganaug " + " ".join(words).replace(str(data), "DATA")
     for line in evaluate_pack(
         loaded,
         data,

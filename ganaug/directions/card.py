@@ -100,8 +100,10 @@ def _directions_table(config: Mapping[str, Any]) -> str:
         row = measured.get(str(index), {})
         cells = "".join(f"{_figure(row.get(column))} | " for column in columns)
         lines.append(f"| {index} | {_plain(names.get(index, ''))} | {shown} | {cells}")
-    if command := config["scores"].get("directions_command"):
-        lines.append(f"\nPrinted by {_code(command)}.")
+    commands = config["scores"].get("directions_commands", {})
+    for command in dict.fromkeys(commands.values()):
+        printed = ", ".join(_plain(column) for column in columns if commands.get(column) == command)
+        lines.append(f"\nPrinted by {_code(command)}: {printed}.")
     return "\n".join(lines)
 
 

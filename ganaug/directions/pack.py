@@ -227,6 +227,11 @@ class DirectionPack:
         count = self._generator_config.get("num_classes", 0)
         return count if isinstance(count, int) else 0
 
+    def add_scores(self, index: int, figures: Mapping[str, float], *, command: str) -> None:
+        """Put measured figures of a direction beside those that are there, with the command that prints them."""
+        self.scores.setdefault("directions", {}).setdefault(str(index), {}).update(figures)
+        self.scores.setdefault("directions_commands", {}).update(dict.fromkeys(figures, command))
+
     def index(self, direction: str | int) -> int:
         """The index of a direction given by name or index.
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from ganaug.directions import DirectionPack, invert
 from ganaug.evaluation.classifier import predict
+from ganaug.evaluation.data import to_float
 from ganaug.generators import Generator
 from ganaug.generators.precision import autocast
 
@@ -22,6 +25,35 @@ def wilson_lower_bound(hits: int, trials: int, *, z: float = 1.645) -> float:
     return (centre - spread) / (1 + z * z / trials)
 
 
+class InvertedImages(NamedTuple):
+    """Real images ``(N, C, H, W)`` in [-1, 1] with labels ``(N,)``, their latents, and what G makes of those."""
+
+    images: Tensor
+    labels: Tensor
+    latents: Tensor
+    redrawn: Tensor
+
+
+@torch.no_grad()
+def invert_images(
+    pack: DirectionPack, images: Tensor, labels: Tensor, *, batch_size: int = 250, precision: str = "bfloat16"
+) -> InvertedImages:
+    """Find the latents of real images ``(N, C, H, W)`` uint8 with labels ``(N,)``, and redraw them.
+
+    Raises:
+        PackError: the pack has no encoder.
+    """
+    latents, redrawn = [], []
+    device = pack.generator.device
+    seen, labels = to_float(images).to(device), labels.to(device)
+    for batch, given in zip(seen.split(batch_size), labels.split(batch_size), strict=True):
+        found, classes = invert(pack, batch, given)
+        with autocast(device, precision):
+            redrawn.append(pack.generator(found, classes).float())
+        latents.append(found)
+    return InvertedImages(seen, labels, torch.cat(latents), torch.cat(redrawn))
+
+
 @torch.no_grad()
 def label_hits(
     generator: Generator,
@@ -32,6 +64,7 @@ def label_hits(
     samples: int = 400,
     seed: int = 1,
     precision: str = "bfloat16",
+    real: InvertedImages | None = None,
 ) -> list[int]:
     """How many of ``samples`` shifted images are read as their label, for each magnitude.
 
@@ -41,16 +74,24 @@ def label_hits(
     Args:
         direction: ``(latent_dim,)``, unit length.
         classifier: maps images in [-1, 1] to logits.
+        real: shift the first ``samples`` of these instead of fresh images; their own labels count.
     """
-    rng = torch.Generator().manual_seed(seed)
-    latents, labels = generator.sample_latents(samples, rng=rng), generator.sample_labels(samples, rng=rng)
     direction = direction.to(generator.device)
+    if real is None:
+        rng = torch.Generator().manual_seed(seed)
+        latents, labels = generator.sample_latents(samples, rng=rng), generator.sample_labels(samples, rng=rng)
+    else:
+        latents, labels = real.latents[:samples], real.labels[:samples] if generator.num_classes else None
 
     def read(magnitude: float) -> Tensor:
         with autocast(generator.device, precision):
-            return predict(classifier, generator(latents + magnitude * direction, labels).float())
+            images = generator(latents + magnitude * direction, labels).float()
+        if real is not None:
+            images = (real.images[:samples] + images - real.redrawn[:samples]).clamp(-1, 1)
+        return predict(classifier, images, precision=precision)
 
-    wanted = read(0.0) if labels is None else labels.cpu()
+    known = labels if real is None else real.labels[:samples]
+    wanted = read(0.0) if known is None else known.cpu()
     return [int((read(magnitude) == wanted).sum()) for magnitude in magnitudes]
 
 
@@ -64,12 +105,14 @@ def safe_ranges(
     grid: int = 12,
     samples: int = 400,
     seed: int = 1,
+    real: InvertedImages | None = None,
     show_progress: bool = True,
 ) -> list[tuple[float, float] | None]:
     """For each direction the interval of magnitudes over which the label stays readable.
 
     From zero outwards in steps of ``max_magnitude / grid``, both ways, as long as the 95% confidence bound of the
-    label's agreement stays at ``rate`` or above; None where the first step fails both ways.
+    label's agreement stays at ``rate`` or above; None where the first step fails both ways. With ``real``, the change
+    is made to those images; see :func:`label_hits`.
     """
     step = max_magnitude / grid
     ranges: list[tuple[float, float] | None] = []
@@ -79,7 +122,9 @@ def safe_ranges(
             reach[sign] = 0.0
             for k in range(1, grid + 1):
                 magnitude = sign * step * k
-                hits = label_hits(generator, direction, classifier, magnitudes=[magnitude], samples=samples, seed=seed)
+                hits = label_hits(
+                    generator, direction, classifier, magnitudes=[magnitude], samples=samples, seed=seed, real=real
+                )
                 if wilson_lower_bound(hits[0], samples) < rate:
                     break
                 reach[sign] = magnitude

@@ -12,7 +12,7 @@ from ganaug.evaluation.change import measure_change
 from ganaug.evaluation.classifier import predict, train_classifier
 from ganaug.evaluation.data import read_dataset
 from ganaug.evaluation.dvn import direction_variation_naturalness
-from ganaug.evaluation.labels import label_hits, safe_ranges
+from ganaug.evaluation.labels import invert_images, label_hits, safe_ranges
 from ganaug.evaluation.segmenter import find_object, train_segmenter
 
 
@@ -32,6 +32,9 @@ def evaluate_pack(
     command: str = "",
 ) -> Iterator[str]:
     """Measure directions with judges trained on real images; put the figures into ``pack.scores``.
+
+    Labels are read off fresh images of a class-conditional generator. An unconditional one can only change real images
+    in a classifier's pipeline, so with an encoder they are read off inverted real test images.
 
     Args:
         root: folder of the data sets.
@@ -63,10 +66,17 @@ def evaluate_pack(
         found, true = find_object(segmenter, test.images[:2000]), test.masks[:2000] > 127
         iou = ((found & true).sum((1, 2, 3)) / (found | true).sum((1, 2, 3)).clamp(min=1)).mean().item()
         yield f"judge: a segmenter trained on the known masks reaches IoU {iou:.4f} on 2,000 real test images"
+    real = None
+    if generator.num_classes == 0 and pack.has_encoder:
+        chosen = torch.randperm(len(test.images), generator=torch.Generator().manual_seed(seed))[:samples]
+        real = invert_images(pack, test.images[chosen], test.labels[chosen])
+        samples = len(chosen)
+        yield f"an unconditional generator with an encoder: labels are read off {samples} real test images, shifted"
     unshifted = label_hits(generator, pack.directions[0], classifier, magnitudes=[0.0], samples=samples, seed=seed + 1)
     if generator.num_classes:
         yield f"unshifted samples read as their label: {unshifted[0] / samples:.4f}"
     if measure_ranges:
+        count = min(samples, 400)
         reach = max(high for _, high in pack.ranges)
         pack.safe_ranges = safe_ranges(
             generator,
@@ -74,21 +84,21 @@ def evaluate_pack(
             classifier,
             rate=rate,
             max_magnitude=reach,
-            samples=min(samples, 400),
+            samples=count,
             seed=seed + 3,
+            real=real,
         )
         yield f"{len(pack.usable())} of {pack.num_directions} directions have a safe range at rate {rate}"
     yield f"{'direction':>22} {'range':>14} {'label':>7} {'mask_iou':>9} {'outside':>8} {'inside':>7}" + (
         f" {'dvn':>6}" if dvn else ""
     )
-    figures = pack.scores.setdefault("directions", {})
     for index in indices:
         if interval is None and pack.safe_ranges is not None and pack.safe_ranges[index] is None:
             yield f"{_label(pack, index):>22} changes the label at every magnitude measured"
             continue
         low, high = interval or pack.range_of(index)
         row: dict[str, float] = {}
-        if segmenter is not None:
+        if segmenter is not None and real is None:
             change = measure_change(
                 generator,
                 pack.directions[index],
@@ -102,19 +112,24 @@ def evaluate_pack(
         else:
             grid = [low + (high - low) * k / 10 for k in range(11)]
             hits = label_hits(
-                generator, pack.directions[index], classifier, magnitudes=grid, samples=samples, seed=seed + 2
+                generator,
+                pack.directions[index],
+                classifier,
+                magnitudes=grid,
+                samples=samples,
+                seed=seed + 2,
+                real=real,
             )
             row = {"label": sum(hits) / (len(grid) * samples)}
         if dvn:
             row["dvn"] = direction_variation_naturalness(generator, pack.directions[index], training.images, seed=seed)
-        figures[str(index)] = {key: round(value, 4) for key, value in row.items()}
+        pack.add_scores(index, {key: round(value, 4) for key, value in row.items()}, command=command)
         cells = [f"{row[key]:{width}.4f}" if key in row else " " * width for key, width in COLUMNS]
         yield (
             f"{_label(pack, index):>22} {low:+6.2f},{high:+6.2f}  "
             + " ".join(cells)
             + (f" {row['dvn']:6.3f}" if dvn else "")
         )
-    pack.scores["directions_command"] = command
 
 
 COLUMNS = (("label", 7), ("mask_iou", 9), ("outside", 8), ("inside", 7))

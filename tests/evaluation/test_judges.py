@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from ganaug.evaluation import (
+    InvertedImages,
     direction_variation_naturalness,
     find_object,
+    invert_images,
     label_hits,
     measure_change,
     predict,
@@ -98,6 +100,39 @@ def test_safe_ranges_end_where_the_label_does(generator, classifier):
     )
     assert ranges[0] is not None and ranges[0][1] == 12.0
     assert ranges[1] is None or ranges[1][0] > -12.0
+
+
+def test_labels_of_inverted_real_images_are_their_own(classifier):
+    class Unlabelled(Scenes):
+        """Latent 2 says which object it is, so no label goes in."""
+
+        def forward(self, latents):
+            return super().forward(latents, (latents[:, 2] > 0).long())
+
+    generator = Generator.from_module(Unlabelled(), latent_dim=4, image_size=16, channels=1)
+    labels = torch.arange(100) % 2
+    latents = torch.randn(100, 4, generator=torch.Generator().manual_seed(0)) / 2
+    latents[:, 2] = labels * 2 - 1
+    inverted = InvertedImages(generator(latents), labels, latents, generator(latents))
+    background, other = (
+        label_hits(generator, axis(k), classifier, magnitudes=[0.0, 2.0], samples=100, real=inverted) for k in (0, 2)
+    )
+    assert background[0] >= 97 and background[1] >= 97
+    assert other[0] == background[0] and other[1] < 60, "every disc became a square"
+    ranges = safe_ranges(
+        generator, torch.eye(4)[[0, 2]], classifier, rate=0.9, max_magnitude=4, grid=2, samples=100, real=inverted
+    )
+    assert ranges[0] == (-4.0, 4.0)
+    assert ranges[1] is None, "going up makes discs squares, going down squares discs"
+
+
+def test_inverted_images_are_redrawn_from_the_latents_that_the_encoder_finds(inverting_pack):
+    images, labels = torch.randint(256, (7, 3, 32, 32), dtype=torch.uint8), torch.arange(7)
+    inverted = invert_images(inverting_pack, images, labels, batch_size=3, precision="float32")
+    latents, _ = inverting_pack.encoder(to_float(images), labels)
+    torch.testing.assert_close(inverted.latents, latents)
+    torch.testing.assert_close(inverted.redrawn, inverting_pack.generator(latents, labels))
+    assert torch.equal(inverted.images, to_float(images)) and torch.equal(inverted.labels, labels)
 
 
 def test_wilson_bound_is_below_the_rate_and_closes_in_on_it():

@@ -82,7 +82,7 @@ def discover(
     chosen = DiscoverySettings.from_mapping(settings)
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     generator = generator.freeze().check().to(target).to(memory_format=torch.channels_last)
-    run = _Run(generator, chosen, initial)
+    run = Run(generator, chosen, initial)
     folder = None if out is None else Path(out)
     if folder is None and resume:
         raise DiscoveryError("resume=True needs out=..., the folder of the run to go on with.")
@@ -134,7 +134,7 @@ def discover(
     return run.result(rca_samples)
 
 
-class _Run:
+class Run:
     """The state of a run: all that changes from step to step."""
 
     def __init__(self, generator: Generator, settings: DiscoverySettings, initial: Tensor | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -145,6 +146,22 @@ class Generator(
         if self.num_classes > 0:
             self.check_labels(labels, len(latents))
         return self.synthesize(latents, labels if labels is None else labels.long())
+
+    @torch.no_grad()
+    def fused(self) -> Self:
+        """A frozen copy that draws the same images, to rounding, in less time: for evaluation, not to be saved.
+
+        Batch norms are folded into the convolutions before them where that is exact, and an upsampling by nearest
+        neighbours into the one after it. The generator itself, frozen, where its architecture has nothing to fuse.
+        """
+        if type(self)._fuse is Generator._fuse:
+            return self.freeze()
+        fused = copy.deepcopy(self).freeze()
+        fused._fuse()
+        return fused.freeze()
+
+    def _fuse(self) -> None:
+        """Replace layers of a frozen copy by cheaper ones; architectures that know how override it."""
 
     def check_labels(self, labels: Tensor | None, count: int) -> None:
         """Raise :class:`GeneratorError` unless ``labels`` is ``(count,)`` integers in ``[0, num_classes)``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ganaug.generators.base import Generator, GeneratorError
 
@@ -49,3 +50,11 @@ class DCGAN(Generator):
     def synthesize(self, latents: Tensor, labels: Tensor | None) -> Tensor:
         images: Tensor = self.main(latents[:, :, None, None])
         return images
+
+    def _fuse(self) -> None:
+        layers = list(self.main)
+        for conv, norm in pairwise(layers.copy()):
+            if isinstance(conv, nn.ConvTranspose2d) and isinstance(norm, nn.BatchNorm2d):
+                layers[layers.index(conv)] = fuse_conv_bn_eval(conv, norm, transpose=True)
+                layers.remove(norm)
+        self.main = nn.Sequential(*layers)

@@ -139,6 +139,7 @@ class Run:
 
     def __init__(self, generator: Generator, settings: DiscoverySettings, initial: Tensor | None) -> None:
         self.generator, self.settings = generator, settings
+        self.drawing = generator.fused().to(memory_format=torch.channels_last)
         self.device = generator.device
         self.generator_sha256 = generator.weights_sha256()
         self.rng = torch.Generator().manual_seed(settings.seed)
@@ -181,8 +182,8 @@ class Run:
 
         with autocast(self.device, settings.precision):
             with torch.no_grad():
-                images = self.generator(latents, labels)
-            shifted = self.generator(latents + self.matrix(indices, magnitudes), labels)
+                images = self.drawing(latents, labels)
+            shifted = self.drawing(latents + self.matrix(indices, magnitudes), labels)
             logits, predicted = self.reconstructor(images, shifted)
         logits, error = logits.float(), predicted.float() - magnitudes
         direction_loss = F.cross_entropy(logits, indices)
@@ -263,7 +264,7 @@ class Run:
         settings = self.settings
         rows = self.matrix.rows.detach()
         rca = reconstructor_accuracy(
-            self.generator,
+            self.drawing,
             rows,
             self.reconstructor,
             samples=rca_samples,

@@ -28,6 +28,42 @@ def test_sngan_of_the_paper_has_the_papers_size():
     assert sum(p.numel() for p in SNGAN().parameters()) == dense + 3 * block + 2 * 256 + to_image
 
 
+@pytest.mark.parametrize(
+    "generator",
+    [
+        SNGAN(latent_dim=8, channels=1, widths=(24, 16, 16, 8)),
+        SNGAN(latent_dim=8, channels=3, num_classes=4, widths=(24, 16, 8)),
+        DCGAN(latent_dim=8, width=4, image_size=32),
+    ],
+    ids=["sngan", "conditional sngan", "dcgan"],
+)
+def test_a_fused_generator_draws_the_same_images_with_the_same_gradients(generator):
+    generator.train()
+    with torch.no_grad():
+        for norm in (module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)):
+            for parameter in norm.parameters():
+                parameter.add_(0.3 * torch.randn_like(parameter))
+        generator(3 * torch.randn(64, 8), generator.sample_labels(64))
+    generator.freeze()
+    weights, state = generator.weights_sha256(), torch.get_rng_state()
+    fused = generator.fused()
+    assert torch.equal(torch.get_rng_state(), state), "fusing draws nothing"
+    latents, labels = torch.randn(5, 8), generator.sample_labels(5)
+    drawn = []
+    for network in (generator, fused):
+        leaf = latents.clone().requires_grad_()
+        images = network(leaf, labels)
+        images.square().sum().backward()
+        drawn.append((images.detach(), leaf.grad))
+    (images, gradients), (same_images, same_gradients) = drawn
+    assert images.std() > 0.01
+    torch.testing.assert_close(same_images, images, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(same_gradients, gradients, atol=1e-4 * gradients.abs().max().item(), rtol=1e-4)
+    assert not any(parameter.requires_grad for parameter in fused.parameters())
+    norms = [sum(isinstance(module, nn.BatchNorm2d) for module in one.modules()) for one in (generator, fused)]
+    assert generator.weights_sha256() == weights and (norms[1] < norms[0] or generator.num_classes)
+
+
 @pytest.mark.parametrize("size", [8, 32, 64])
 def test_dcgan_draws_images_of_its_size(size):
     generator = DCGAN(latent_dim=6, width=4, image_size=size).freeze()

@@ -143,9 +143,18 @@ def demo(out: Path, steps: int, device: str | None) -> None:
     "--out", type=click.Path(path_type=Path), required=True, help="Folder for the pack, metrics and checkpoint."
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@click.option("--dry-run", is_flag=True, help="Print parameters, time and memory of the run, and write nothing.")
+@click.option("--tensorboard", is_flag=True, help="Also write TensorBoard event files, into OUT/tensorboard.")
 @DEVICE
 def train(
-    recipe: Path | None, settings: tuple[str, ...], generator: str | None, out: Path, resume: bool, device: str | None
+    recipe: Path | None,
+    settings: tuple[str, ...],
+    generator: str | None,
+    out: Path,
+    resume: bool,
+    dry_run: bool,
+    tensorboard: bool,
+    device: str | None,
 ) -> None:
     """Discover directions of a generator and write them as a pack.
 
@@ -161,15 +170,20 @@ def train(
       max_magnitude=6.0  min_magnitude=0.5  magnitude_distribution=uniform   (or normal)
       magnitude_loss=absolute      absolute | squared
       magnitude_weight=0.25
+      label_weight=0.0             above 0: directions that keep the label readable (class-conditional generators)
+      micro_batches=1              draw the batch in parts, to save memory
       matrix_lr=1e-3  reconstructor_lr=5e-4  schedule=cosine                (or constant)
       precision=bfloat16           bfloat16 | float32
       seed=0
 
     The progress bar shows the loss and RCA, the share of pairs whose direction the reconstructor names; both go to
-    metrics.jsonl. Ctrl-C leaves a checkpoint, and --resume goes on from it as if nothing had happened.
+    metrics.jsonl. Ctrl-C leaves a checkpoint, and --resume goes on from it as if nothing had happened. On several GPUs
+    or processes: torchrun --nproc-per-node N -m ganaug train ...; each takes its share of every batch.
     """
     from ganaug.gallery import preview
     from ganaug.training import DiscoverySettings, SettingsError, discover
+    from ganaug.training.distributed import process_group, rank_and_size
+    from ganaug.training.plan import plan
     from ganaug.training.recipe import Recipe, load_generator, parse_overrides, read_recipe
 
     words = list(settings)
@@ -187,7 +201,15 @@ def train(
     else:
         chosen = read_recipe(recipe, words)
         network = chosen.load_generator()
-    pack = discover(network, out=out, resume=resume, device=device, **chosen.settings.to_dict())
+    if dry_run:
+        click.echo("\n".join(plan(network, device=device, **chosen.settings.to_dict())))
+        return
+    with process_group(device) as own_device:
+        pack = discover(
+            network, out=out, resume=resume, device=own_device, tensorboard=tensorboard, **chosen.settings.to_dict()
+        )
+        if rank_and_size()[0] > 0:
+            return
     network.to("cpu")
     pack.name, pack.licence, pack.generator_source = chosen.name, chosen.licence, chosen.source
     what = str(recipe) if generator is None else f"--generator {generator}"

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
 from ganaug.directions import DirectionPack, draw_shifts
-from ganaug.errors import UserError
+from ganaug.evaluation.classifier import ConvNet
 from ganaug.evaluation.rca import reconstructor_accuracy
 from ganaug.generators import Generator
-from ganaug.generators.base import UNREADABLE
 from ganaug.generators.precision import autocast
+from ganaug.training.checkpoint import (
+    CHECKPOINT_FILE,
+    DiscoveryError,
+    Metrics,
+    last_good,
+    read_checkpoint,
+    write_checkpoint,
+)
 from ganaug.training.direction_matrix import DirectionMatrix
+from ganaug.training.distributed import averaged, rank_and_size, synchronise_batch_norms
 from ganaug.training.reconstructor import Reconstructor, default_reconstructor
-from ganaug.training.settings import DiscoverySettings
-
-CHECKPOINT_FILE = "checkpoint.pt"
-METRICS_FILE = "metrics.jsonl"
-
-
-class DiscoveryError(UserError, RuntimeError):
-    """A discovery run cannot start, go on or resume; the message says why and what to do."""
+from ganaug.training.settings import DiscoverySettings, SettingsError
 
 
 class Interrupted(DiscoveryError):
@@ -50,6 +50,7 @@ def discover(
     checkpoint_every: int = 500,
     log_every: int = 50,
     rca_samples: int = 10_000,
+    tensorboard: bool = False,
     show_progress: bool = True,
     **settings: Any,
 ) -> DirectionPack:
@@ -58,6 +59,9 @@ def discover(
     The loss is cross-entropy(k) + lambda * L(epsilon) over pairs G(z), G(z + A(epsilon * e_k)) (the paper's
     equation 1). Only the direction matrix A and the reconstructor learn: the generator is frozen, and G(z) has no
     graph. Class-conditional generators draw one label for both images of a pair.
+
+    In a process group of ``torch.distributed`` each process takes its share of every batch; the result is that of one
+    process, to rounding. Only the first process writes.
 
     Args:
         generator: frozen by this call and moved to ``device``.
@@ -68,6 +72,7 @@ def discover(
         initial: ``(num_directions, latent_dim)`` directions to start from.
         checkpoint_every, log_every: in steps.
         rca_samples: fresh pairs on which the final RCA is measured.
+        tensorboard: also write TensorBoard event files, into ``out/tensorboard``.
         settings: see :class:`DiscoverySettings`.
 
     Returns:
@@ -76,85 +81,142 @@ def discover(
     Raises:
         SettingsError: an unknown or impossible setting.
         GeneratorError: the generator returns another shape or range than it promises.
-        DiscoveryError: a checkpoint that is missing, damaged or from other settings; a loss that is not finite.
+        DiscoveryError: a checkpoint that is missing, damaged or from other settings; a loss that is not finite; files
+            that can't be written; a GPU that fails.
         Interrupted: Ctrl-C or SIGTERM; the checkpoint is written first.
     """
     chosen = DiscoverySettings.from_mapping(settings)
+    folder = None if out is None else Path(out)
+    if folder is None and (resume or tensorboard):
+        wanted = "the folder of the run to go on with" if resume else "a folder for the event files"
+        raise DiscoveryError(f"{'resume' if resume else 'tensorboard'}=True needs out=..., {wanted}.")
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     generator = generator.freeze().check().to(target).to(memory_format=torch.channels_last)
     run = Run(generator, chosen, initial)
-    folder = None if out is None else Path(out)
-    if folder is None and resume:
-        raise DiscoveryError("resume=True needs out=..., the folder of the run to go on with.")
+    checkpoint, metrics = None, None
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        if resume:
-            run.load(folder / CHECKPOINT_FILE)
-            _drop_rows_after(folder / METRICS_FILE, run.step)
-        elif (folder / CHECKPOINT_FILE).exists():
-            raise DiscoveryError(
-                f"{folder} holds the checkpoint of an earlier run. Go on with it (--resume, or resume=True), "
-                "choose another folder, or delete it."
-            )
-        else:
-            (folder / METRICS_FILE).unlink(missing_ok=True)
+        checkpoint = folder / CHECKPOINT_FILE
+        _open_folder(run, folder, resume=resume)
+        if run.rank == 0:
+            metrics = Metrics(folder, after=run.step, tensorboard=tensorboard)
+            if not resume:
+                write_checkpoint(checkpoint, run.state())
 
-    checkpoint = None if folder is None else folder / CHECKPOINT_FILE
     with (
         _stop_between_steps() as stop,
-        tqdm(total=chosen.steps, initial=run.step, desc="discover", disable=not show_progress) as bar,
+        tqdm(total=chosen.steps, initial=run.step, desc="discover", disable=not show_progress or run.rank > 0) as bar,
     ):
         while run.step < chosen.steps:
-            run.train_step()
+            try:
+                run.train_step()
+            except RuntimeError as error:
+                raise _explained(error, run.step, checkpoint) from error
             bar.update()
             finished = run.step == chosen.steps
-            save = checkpoint is not None and (run.step % checkpoint_every == 0 or finished or stop.is_set())
             log = run.step % log_every == 0 or finished
-            if (log or save or stop.is_set()) and not math.isfinite(last := run.last_loss.item()):
-                kept = f" The last good checkpoint is {checkpoint}." if checkpoint and checkpoint.exists() else ""
-                raise DiscoveryError(
-                    f"the loss became {last} by step {run.step}. Lower matrix_lr and reconstructor_lr, "
-                    f"or use precision=float32.{kept}"
-                )
+            stopping = stop.is_set()
+            if run.size > 1:
+                # All processes must leave at the same step, and agree on it where they meet anyway.
+                stopping = log and averaged(torch.tensor(float(stopping), device=run.device)).item() > 0
+            save = run.step % checkpoint_every == 0 or finished or stopping
+            if log or save:
+                run.check_finite(checkpoint)
             if log:
                 row = run.take_row()
                 bar.set_postfix(loss=f"{row['loss']:.3f}", RCA=f"{row['rca']:.3f}")
-                if folder is not None:
-                    with (folder / METRICS_FILE).open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(row) + "\n")
-            if save and checkpoint is not None:
-                run.save(checkpoint)
-            if stop.is_set() and not finished:
+                if metrics is not None:
+                    metrics.append(row)
+            if save and metrics is not None and checkpoint is not None:
+                write_checkpoint(checkpoint, run.state())
+            if stopping and not finished:
                 way = (
                     f"go on with --resume (resume=True) from {folder}"
                     if folder
                     else "out was not given, so nothing is kept"
                 )
                 raise Interrupted(f"stopped after step {run.step} of {chosen.steps}; {way}.")
+    if metrics is not None:
+        metrics.close()
     return run.result(rca_samples)
+
+
+class Batch(NamedTuple):
+    """What a step draws: ``(N, latent_dim)`` latents, ``(N,)`` labels or None, indices and magnitudes."""
+
+    latents: Tensor
+    labels: Tensor | None
+    indices: Tensor
+    magnitudes: Tensor
+
+    def rows(self, rows: slice) -> Batch:
+        return Batch(*(None if column is None else column[rows] for column in self))  # type: ignore[arg-type]
+
+
+class Pairs(nn.Module):
+    """All that learns: the direction matrix, the reconstructor and, for label-safe discovery, a reader of labels."""
+
+    def __init__(self, matrix: DirectionMatrix, reconstructor: nn.Module, reader: nn.Module | None) -> None:
+        super().__init__()
+        self.matrix, self.reconstructor, self.reader = matrix, reconstructor, reader
+
+    def forward(self, draw: Callable[..., Tensor], batch: Batch) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Draw the pairs; direction logits, magnitudes, and label logits of the images and of the shifted images.
+
+        The reader learns from unshifted images; where it reads shifted ones, only the direction matrix learns.
+        """
+        with torch.no_grad():
+            images = draw(batch.latents, batch.labels)
+        shifted = draw(batch.latents + self.matrix(batch.indices, batch.magnitudes), batch.labels)
+        logits, magnitudes = self.reconstructor(images, shifted)
+        if self.reader is None:
+            return logits, magnitudes, None, None
+        fixed = {name: tensor.detach().clone() for name, tensor in self.reader.state_dict(keep_vars=True).items()}
+        read = self.reader(images)
+        return logits, magnitudes, read, torch.func.functional_call(self.reader, fixed, (shifted,))
 
 
 class Run:
     """The state of a run: all that changes from step to step."""
 
-    def __init__(self, generator: Generator, settings: DiscoverySettings, initial: Tensor | None) -> None:
+    names = ("loss", "direction_loss", "magnitude_loss", "rca", "label")
+
+    def __init__(self, generator: Generator, settings: DiscoverySettings, initial: Tensor | None = None) -> None:
         self.generator, self.settings = generator, settings
         self.drawing = generator.fused().to(memory_format=torch.channels_last)
         self.device = generator.device
         self.generator_sha256 = generator.weights_sha256()
+        self.rank, self.size = rank_and_size()
+        if settings.batch_size % (self.size * settings.micro_batches):
+            raise SettingsError(
+                f"batch_size={settings.batch_size} should be a multiple of micro_batches={settings.micro_batches} "
+                f"times the number of processes, {self.size}."
+            )
+        if settings.label_weight and not generator.num_classes:
+            raise SettingsError("label_weight needs a class-conditional generator, and this one is unconditional.")
         self.rng = torch.Generator().manual_seed(settings.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.matrix = DirectionMatrix(
                 settings.direction_matrix, settings.num_directions, generator.latent_dim, initial=initial, rng=self.rng
-            ).to(self.device)
+            )
             kind = default_reconstructor(generator) if settings.reconstructor == "auto" else settings.reconstructor
-            self.reconstructor = Reconstructor(
+            self.reconstructor: nn.Module = Reconstructor(
                 kind, generator.channels, settings.num_directions, width=settings.reconstructor_width
-            ).to(self.device)
-            self.reconstructor.to(memory_format=torch.channels_last)
+            )
+            reader = ConvNet(generator.channels, generator.num_classes) if settings.label_weight else None
+        pairs = Pairs(self.matrix, self.reconstructor, reader)
+        if self.size > 1:
+            pairs = synchronise_batch_norms(pairs, self.device)  # type: ignore[assignment]
+        self.pairs = pairs.to(self.device)
+        for network in (pairs.reconstructor, pairs.reader):
+            if network is not None:
+                network.to(memory_format=torch.channels_last)
+        self.model: nn.Module = self.pairs
+        if self.size > 1:
+            self.model = DistributedDataParallel(self.pairs)
+        readers = [] if pairs.reader is None else list(pairs.reader.parameters())
         groups: list[dict[str, Any]] = [
-            {"params": list(self.reconstructor.parameters()), "lr": settings.reconstructor_lr}
+            {"params": [*self.reconstructor.parameters(), *readers], "lr": settings.reconstructor_lr}
         ]
         if learned := [parameter for parameter in self.matrix.parameters() if parameter.requires_grad]:
             groups.append({"params": learned, "lr": settings.matrix_lr})
@@ -162,11 +224,11 @@ class Run:
         self.base_lr = [group["lr"] for group in groups]
         self.step = 0
         self.started = time.monotonic()
-        self.sums = torch.zeros(4, device=self.device)
+        self.sums = torch.zeros(len(self.names), device=self.device)
         self.counted = 0
-        self.last_loss = torch.zeros((), device=self.device)
 
-    def train_step(self) -> None:
+    def draw(self) -> Batch:
+        """The draws of a step; the same in every process, whatever their number."""
         settings = self.settings
         indices, magnitudes = draw_shifts(
             settings.batch_size,
@@ -178,83 +240,85 @@ class Run:
         )
         latents = self.generator.sample_latents(settings.batch_size, rng=self.rng)
         labels = self.generator.sample_labels(settings.batch_size, rng=self.rng)
-        indices, magnitudes = indices.to(self.device), magnitudes.to(self.device)
+        return Batch(latents, labels, indices.to(self.device), magnitudes.to(self.device))
 
+    def losses(self, batch: Batch) -> Tensor:
+        """The loss, its two parts, RCA and the share of labels read, of some pairs (the paper's equation 1)."""
+        settings = self.settings
         with autocast(self.device, settings.precision):
-            with torch.no_grad():
-                images = self.drawing(latents, labels)
-            shifted = self.drawing(latents + self.matrix(indices, magnitudes), labels)
-            logits, predicted = self.reconstructor(images, shifted)
-        logits, error = logits.float(), predicted.float() - magnitudes
-        direction_loss = F.cross_entropy(logits, indices)
+            logits, predicted, read, read_shifted = self.model(self.drawing, batch)
+        logits, error = logits.float(), predicted.float() - batch.magnitudes
+        direction_loss = F.cross_entropy(logits, batch.indices)
         magnitude_loss = (error.abs() if settings.magnitude_loss == "absolute" else error.square()).mean()
         loss = direction_loss + settings.magnitude_weight * magnitude_loss
+        accuracy = (logits.argmax(1) == batch.indices).float().mean()
+        label = torch.zeros_like(loss)
+        if read is not None:
+            assert batch.labels is not None
+            loss = loss + F.cross_entropy(read.float(), batch.labels)
+            loss = loss + settings.label_weight * F.cross_entropy(read_shifted.float(), batch.labels)
+            label = (read_shifted.argmax(1) == batch.labels).float().mean()
+        return torch.stack([loss, direction_loss, magnitude_loss, accuracy, label])
 
+    def train_step(self) -> None:
+        settings = self.settings
+        batch = self.draw()
         for group, lr in zip(self.optimizer.param_groups, self.base_lr, strict=True):
             progress = self.step / settings.steps
             group["lr"] = lr * (0.5 + 0.5 * math.cos(math.pi * progress) if settings.schedule == "cosine" else 1.0)
         self.optimizer.zero_grad()
-        loss.backward()
+        each = settings.batch_size // (self.size * settings.micro_batches)
+        for part in range(settings.micro_batches):
+            start = (self.rank * settings.micro_batches + part) * each
+            last = part == settings.micro_batches - 1
+            with nullcontext() if last or self.size == 1 else self.model.no_sync():  # type: ignore[operator]
+                losses = self.losses(batch.rows(slice(start, start + each))) / settings.micro_batches
+                losses[0].backward()
+            self.sums += losses.detach()
         self.optimizer.step()
-
-        accuracy = (logits.argmax(1) == indices).float().mean()
-        self.last_loss = loss.detach()
-        self.sums += torch.stack([self.last_loss, direction_loss.detach(), magnitude_loss.detach(), accuracy])
         self.counted += 1
         self.step += 1
 
     def take_row(self) -> dict[str, Any]:
         """Averages since the last row."""
-        names = ("loss", "direction_loss", "magnitude_loss", "rca")
-        means = (self.sums / self.counted).tolist()
+        means = averaged(self.sums / self.counted).tolist()
         self.sums.zero_()
         self.counted = 0
+        names = self.names if self.pairs.reader is not None else self.names[:-1]
         seconds = round(time.monotonic() - self.started, 3)
-        return {"step": self.step, **dict(zip(names, means, strict=True)), "seconds": seconds}
+        return {"step": self.step, **dict(zip(names, means, strict=False)), "seconds": seconds}
+
+    def check_finite(self, checkpoint: Path | None) -> None:
+        """Raise :class:`DiscoveryError` if a loss since the last row, or anything that was learned, is not finite."""
+        loss = averaged(self.sums.clone())[0].item()
+        finite = torch.stack([parameter.isfinite().all() for parameter in self.pairs.parameters()]).all().item()
+        if math.isfinite(loss) and finite:
+            return
+        what = f"the loss became {loss}" if not math.isfinite(loss) else "a weight is no longer finite"
+        raise DiscoveryError(
+            f"{what} by step {self.step}. Lower matrix_lr and reconstructor_lr, or use precision=float32."
+            f"{last_good(checkpoint)}"
+        )
 
     def identity(self) -> dict[str, Any]:
         return {"settings": self.settings.to_dict(), "generator_sha256": self.generator_sha256}
 
-    def save(self, path: Path) -> None:
-        scratch = path.with_name(path.name + ".part")
-        state = {
+    def state(self) -> dict[str, Any]:
+        return {
             **self.identity(),
             "step": self.step,
             "seconds": time.monotonic() - self.started,
-            "matrix": self.matrix.state_dict(),
-            "reconstructor": self.reconstructor.state_dict(),
+            "pairs": self.pairs.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "random_state": self.rng.get_state(),
             "sums": self.sums,
             "counted": self.counted,
         }
-        torch.save(state, scratch)
-        os.replace(scratch, path)
 
     def load(self, path: Path) -> None:
-        if not path.exists():
-            raise DiscoveryError(f"there is no {path} to resume from. Start the run without --resume (resume=True).")
-        try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
-        except UNREADABLE as error:
-            raise DiscoveryError(f"{path} is damaged ({error}). Delete it and start again.") from error
-        for name, mine in self.identity().items():
-            if state[name] != mine:
-                theirs = state[name]
-                differing = (
-                    ", ".join(
-                        f"{key} was {theirs.get(key)!r}, is {mine[key]!r}"
-                        for key in mine
-                        if theirs.get(key) != mine[key]
-                    )
-                    if isinstance(mine, dict)
-                    else "it was made with another generator"
-                )
-                raise DiscoveryError(
-                    f"{path} belongs to another run: {differing}. Use another --out, or the same settings."
-                )
-        self.matrix.load_state_dict(state["matrix"])
-        self.reconstructor.load_state_dict(state["reconstructor"])
+        """Go on from a checkpoint; :class:`DiscoveryError` if it is missing, damaged or of another run."""
+        state = read_checkpoint(path, self.identity(), device=self.device)
+        self.pairs.load_state_dict(state["pairs"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.rng.set_state(state["random_state"].cpu())
         self.sums, self.counted, self.step = state["sums"], state["counted"], state["step"]
@@ -283,6 +347,39 @@ class Run:
         )
 
 
+def _open_folder(run: Run, folder: Path, *, resume: bool) -> None:
+    """Make a run's folder, or load the checkpoint in it."""
+    checkpoint = folder / CHECKPOINT_FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DiscoveryError(f"{folder} can't be made ({error.strerror}). Choose another --out.") from error
+    if resume:
+        run.load(checkpoint)
+    elif checkpoint.exists():
+        raise DiscoveryError(
+            f"{folder} holds the checkpoint of an earlier run. Go on with it (--resume, or resume=True), "
+            "choose another folder, or delete it."
+        )
+    averaged(torch.zeros((), device=run.device))  # no process writes before all have looked
+
+
+def _explained(error: RuntimeError, step: int, checkpoint: Path | None) -> Exception:
+    """An error of the machine, not of the program, as what its user can do about it; any other as it came."""
+    kept = last_good(checkpoint)
+    if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
+        return DiscoveryError(
+            f"out of memory at step {step + 1} ({str(error).splitlines()[0]}). Raise micro_batches, or lower "
+            f"batch_size.{kept}"
+        )
+    if any(sign in str(error) for sign in ("CUDA error", "device-side assert", "NCCL", "gloo")):
+        return DiscoveryError(
+            f"a device or another process was lost at step {step + 1} ({str(error).splitlines()[0]}).{kept}"
+            + (" Go on with --resume." if kept else "")
+        )
+    return error
+
+
 @contextmanager
 def _stop_between_steps() -> Iterator[threading.Event]:
     """Turn SIGINT and SIGTERM into an event, so that a step is never left half done; a second Ctrl-C is immediate."""
@@ -302,14 +399,3 @@ def _stop_between_steps() -> Iterator[threading.Event]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _drop_rows_after(path: Path, step: int) -> None:
-    """Forget metrics of steps that a resumed run will take again."""
-    if not path.exists():
-        return
-    rows = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-    kept = "".join(row + "\n" for row in rows if json.loads(row)["step"] <= step)
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_text(kept, encoding="utf-8")
-    os.replace(scratch, path)

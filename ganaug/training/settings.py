@@ -78,6 +78,11 @@ class DiscoverySettings(Settings):
         max_magnitude, min_magnitude, magnitude_distribution: see :func:`ganaug.directions.draw_shifts`.
         magnitude_loss: ``absolute`` (the paper) or ``squared``.
         magnitude_weight: lambda, the weight of the magnitude's loss.
+        label_weight: above 0, label-safe discovery for class-conditional generators: a reader learns the labels of
+            unshifted images, and this weight times its cross-entropy on the shifted ones is added to the loss, so that
+            directions along which the label stays readable are preferred.
+        micro_batches: the batch is drawn in so many parts, whose gradients are summed, to save memory; batch norms see
+            one part at a time.
         matrix_lr, reconstructor_lr: learning rates of Adam.
         schedule: ``cosine``, a decay to zero at the last step, or ``constant``.
         precision: ``bfloat16`` (autocast) or ``float32``.
@@ -95,6 +100,8 @@ class DiscoverySettings(Settings):
     magnitude_distribution: str = "uniform"
     magnitude_loss: str = "absolute"
     magnitude_weight: float = 0.25
+    label_weight: float = 0.0
+    micro_batches: int = 1
     matrix_lr: float = 1e-3
     reconstructor_lr: float = 5e-4
     schedule: str = "cosine"
@@ -109,7 +116,14 @@ class DiscoverySettings(Settings):
         "schedule": ("constant", "cosine"),
         "precision": ("bfloat16", "float32"),
     }
-    least: ClassVar = {"num_directions": 2, "batch_size": 2, "seed": 0, "min_magnitude": 0, "magnitude_weight": 0}
+    least: ClassVar = {
+        "num_directions": 2,
+        "batch_size": 2,
+        "seed": 0,
+        "min_magnitude": 0,
+        "magnitude_weight": 0,
+        "label_weight": 0,
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

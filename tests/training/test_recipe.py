@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from ganaug.directions import bundled_packs
-from ganaug.training import SettingsError
+from ganaug.training import DiscoverySettings, SettingsError
 from ganaug.training.recipe import load_generator, parse_overrides, read_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "training").glob("*.toml"))
@@ -16,7 +16,7 @@ def test_every_bundled_pack_was_made_by_the_recipe_of_its_name(path):
     recipe = read_recipe(path)
     pack = DirectionPack.from_pretrained(path.stem)
     made_with = {key: value for key, value in pack.method.items() if key != "name"}
-    assert made_with == recipe.settings.to_dict()
+    assert DiscoverySettings.from_mapping(made_with) == recipe.settings
     assert pack.num_directions == recipe.settings.num_directions
     assert pack.licence == recipe.licence and pack.generator_source == recipe.source
 

@@ -162,6 +162,7 @@ def train(
     setting. The settings, with their defaults:
 
     \b
+      method=reconstructor         also sefa | ganspace | contrastive | random | coordinate, see below
       num_directions=64            how many directions to look for
       direction_matrix=unit        unit | orthonormal | linear; baselines: random | coordinate
       reconstructor=auto           lenet | resnet18 | auto (LeNet for grey images of at most 32 pixels)
@@ -176,13 +177,18 @@ def train(
       precision=bfloat16           bfloat16 | float32
       seed=0
 
+    Of the other methods: sefa and coordinate take num_directions; random and ganspace (samples=20000 batch_size=500)
+    also seed; contrastive steps=1000 batch_size=8 directions_per_step=16 magnitude=3.0 temperature=0.5
+    learning_rate=1e-3 precision seed. `ganaug evaluate PACK --rca` judges all alike.
+
     The progress bar shows the loss and RCA, the share of pairs whose direction the reconstructor names; both go to
     metrics.jsonl. Ctrl-C leaves a checkpoint, and --resume goes on from it as if nothing had happened. On several GPUs
     or processes: torchrun --nproc-per-node N -m ganaug train ...; each takes its share of every batch.
     """
     from ganaug.gallery import preview
-    from ganaug.training import DiscoverySettings, SettingsError, discover
+    from ganaug.training import SettingsError, discover
     from ganaug.training.distributed import process_group, rank_and_size
+    from ganaug.training.methods import find_directions, method_settings
     from ganaug.training.plan import plan
     from ganaug.training.recipe import Recipe, load_generator, parse_overrides, read_recipe
 
@@ -194,29 +200,37 @@ def train(
                     "give a RECIPE or --generator, not both; a recipe's generator is overridden with generator=..."
                 )
             words.insert(0, str(recipe))
-        chosen = Recipe(out.name, generator, {}, "unknown", DiscoverySettings.from_mapping(parse_overrides(words)))
+        given = parse_overrides(words)
+        method = given.pop("method", "reconstructor")
+        chosen = Recipe(out.name, generator, {}, "unknown", method, method_settings(method, given))
         network = load_generator(generator)
     elif recipe is None or "=" in recipe.name:
         raise SettingsError("give a RECIPE (see training/) or --generator.")
     else:
         chosen = read_recipe(recipe, words)
         network = chosen.load_generator()
-    if dry_run:
+    if chosen.method != "reconstructor":
+        if resume or dry_run or tensorboard:
+            raise SettingsError("--resume, --dry-run and --tensorboard are for method=reconstructor.")
+        pack = find_directions(network, chosen.method, device=device, **chosen.settings.to_dict())
+    elif dry_run:
         click.echo("\n".join(plan(network, device=device, **chosen.settings.to_dict())))
         return
-    with process_group(device) as own_device:
-        pack = discover(
-            network, out=out, resume=resume, device=own_device, tensorboard=tensorboard, **chosen.settings.to_dict()
-        )
-        if rank_and_size()[0] > 0:
-            return
+    else:
+        with process_group(device) as own_device:
+            pack = discover(
+                network, out=out, resume=resume, device=own_device, tensorboard=tensorboard, **chosen.settings.to_dict()
+            )
+            if rank_and_size()[0] > 0:
+                return
     network.to("cpu")
     pack.name, pack.licence, pack.generator_source = chosen.name, chosen.licence, chosen.source
     what = str(recipe) if generator is None else f"--generator {generator}"
-    pack.scores["rca_command"] = " ".join(["ganaug train", what, f"--out {out}", *words])
+    if "rca" in pack.scores:
+        pack.scores["rca_command"] = " ".join(["ganaug train", what, f"--out {out}", *words])
+        click.echo(f"RCA on 10,000 fresh pairs: {pack.scores['rca']:.4f}")
     pack.preview = preview(pack)
     pack.save_pretrained(out)
-    click.echo(f"RCA on 10,000 fresh pairs: {pack.scores['rca']:.4f}")
     click.echo(f"{out} holds the pack. Look through it: ganaug show {out}")
 
 
@@ -515,6 +529,8 @@ def augment(
     "--measure-ranges", is_flag=True, help="First measure every direction's safe range and keep it in the pack."
 )
 @click.option("--rate", default=0.95, show_default=True, help="Label agreement that a safe range must keep.")
+@click.option("--rca", is_flag=True, help="Also train a fresh reconstructor on the directions; needs no data (slow).")
+@click.option("--rca-steps", default=2000, show_default=True, help="Training steps of that reconstructor.")
 @click.option("--dvn", is_flag=True, help="Also measure DVN (slow).")
 @click.option("--write", is_flag=True, help="Write the figures into the pack's folder.")
 @click.option("--judge-steps", default=1000, show_default=True, help="Training steps of each judge.")
@@ -529,6 +545,8 @@ def evaluate(
     samples: int,
     measure_ranges: bool,
     rate: float,
+    rca: bool,
+    rca_steps: int,
     dvn: bool,
     write: bool,
     judge_steps: int,
@@ -536,40 +554,51 @@ def evaluate(
 ) -> None:
     """Measure a PACK's directions with judges trained on real images.
 
-    Prints, per direction: label (share of shifted images that a classifier trained on real images reads as their
-    label), and, where the real images come with masks, mask_iou (how well the object's shape stays), outside and
-    inside (mean absolute change of the pixels outside and inside the object, as a share of full scale).
+    Prints how alike the directions are (cosines) and, per direction: label (share of shifted images that a classifier
+    trained on real images reads as their label), and, where the real images come with masks, mask_iou (how well the
+    object's shape stays), outside and inside (mean absolute change of the pixels outside and inside the object, as a
+    share of full scale). With --rca also the share of directions that a fresh reconstructor tells apart, and with
+    --dvn whether what a direction changes also varies in real images.
     """
-    from ganaug.evaluation.report import evaluate_pack
+    from ganaug.evaluation.report import evaluate_pack, pairwise_cosines
 
     loaded = _load(pack)
     if write and not Path(pack).is_dir():
         raise click.UsageError(f"--write needs a pack's folder, and {pack!r} is none.")
-    if data is None:
+    if data is None and not rca:
         raise click.UsageError("evaluate needs --data FOLDER, the real images that its judges are trained on.")
+    words = (word for word in sys.argv[1:] if word != "--write")
+    command = "ganaug " + " ".join(words).replace(str(data), "DATA")
+    if loaded.num_directions > 1:
+        click.echo(pairwise_cosines(loaded))
+    if rca:
+        from ganaug.training.methods import judge
+
+        loaded.scores["rca_fresh"] = round(judge(loaded, steps=rca_steps, seed=seed, device="cpu"), 4)
+        loaded.scores["rca_fresh_command"] = command
+        click.echo(f"RCA of a fresh reconstructor, {rca_steps} steps of 32 pairs: {loaded.scores['rca_fresh']:.4f}")
     indices = [loaded.index(_direction(word)) for word in wanted] or sorted(loaded.names.values())
     if everything or not indices:
         indices = list(range(loaded.num_directions))
     bounds = None if magnitude == "safe" else _magnitude(magnitude)
     if isinstance(bounds, (str, float)):
         raise click.UsageError("--magnitude should be safe or LOW,HIGH.")
-    words = (word for word in sys.argv[1:] if word != "--write")
-    command = "ganaug " + " ".join(words).replace(str(data), "DATA")
-    for line in evaluate_pack(
-        loaded,
-        data,
-        dataset=dataset or loaded.name,
-        indices=indices,
-        interval=bounds,
-        samples=samples,
-        measure_ranges=measure_ranges,
-        rate=rate,
-        dvn=dvn,
-        judge_steps=judge_steps,
-        seed=seed,
-        command=command,
-    ):
-        click.echo(line)
+    if data is not None:
+        for line in evaluate_pack(
+            loaded,
+            data,
+            dataset=dataset or loaded.name,
+            indices=indices,
+            interval=bounds,
+            samples=samples,
+            measure_ranges=measure_ranges,
+            rate=rate,
+            dvn=dvn,
+            judge_steps=judge_steps,
+            seed=seed,
+            command=command,
+        ):
+            click.echo(line)
     if write:
         loaded.save_pretrained(pack)
         click.echo(f"written into {pack}")

@@ -65,7 +65,7 @@ def test_help_names_every_command_and_the_way_on(run):
 def test_training_help_lists_every_setting_with_its_default(run, command, settings):
     text = run(command, "--help")
     for key, value in settings.to_dict().items():
-        shown = f"{value:.0e}".replace("e-0", "e-") if isinstance(value, float) and value < 1e-2 else str(value)
+        shown = f"{value:.0e}".replace("e-0", "e-") if isinstance(value, float) and 0 < value < 1e-2 else str(value)
         assert f"{key}={shown}" in text, key
 
 
@@ -260,6 +260,60 @@ def test_evaluate_prints_the_figures_and_writes_them_into_the_pack(run, pack, da
     assert "is none" in run("evaluate", "digits", *words, "--write", code=2)
 
 
+def test_evaluate_judges_any_pack_alike_without_data(run, pack_folder):
+    text = run("evaluate", pack_folder, "--rca", "--rca-steps", 3, "--write")
+    assert "|cosine| of two directions: mean" in text and "RCA of a fresh reconstructor, 3 steps" in text
+    scores = DirectionPack.from_pretrained(pack_folder).scores
+    assert (
+        0 <= scores["rca_fresh"] <= 1
+        and f"RCA of a fresh reconstructor, 3 steps of 32 pairs: {scores['rca_fresh']:.4f}" in text
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("sefa", ()),
+        ("ganspace", ("samples=200", "batch_size=50")),
+        ("contrastive", ("steps=2", "batch_size=3")),
+        ("random", ("seed=3",)),
+        ("coordinate", ()),
+    ],
+)
+def test_every_method_gives_a_pack(run, generator_folder, tmp_path, method, settings):
+    out = tmp_path / method
+    text = run(
+        "train", "--generator", generator_folder, "--out", out, f"method={method}", "num_directions=5", *settings
+    )
+    assert "holds the pack" in text and "RCA" not in text
+    pack = DirectionPack.from_pretrained(out)
+    assert pack.directions.shape == (5, 8) and pack.method["name"] == method
+    torch.testing.assert_close(pack.directions.norm(dim=1), torch.ones(5))
+
+
+def test_a_recipe_with_another_method_keeps_its_directions_and_seed(run, generator_folder, tmp_path):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(
+        f'[pack]\ngenerator = "{generator_folder}"\n[discovery]\nnum_directions = 3\nsteps = 50\nseed = 4\n'
+    )
+    run("train", recipe, "--out", tmp_path / "out", "method=random")
+    method = json.loads((tmp_path / "out" / "config.json").read_text())["method"]
+    assert method == {"name": "random", "num_directions": 3, "seed": 4}
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(run, generator_folder, tmp_path):
+    text = run("train", "--generator", generator_folder, "--out", tmp_path / "out", *TINY, "--dry-run")
+    for word in ("generator ", "3 x 8 (unit)", "reconstructor ", "ms a step", "MiB at peak"):
+        assert word in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_tensorboard_is_on_request(run, generator_folder, tmp_path):
+    run("train", "--generator", generator_folder, "--out", tmp_path / "a", *TINY)
+    run("train", "--generator", generator_folder, "--out", tmp_path / "b", *TINY, "--tensorboard")
+    assert not (tmp_path / "a" / "tensorboard").exists() and any((tmp_path / "b" / "tensorboard").iterdir())
+
+
 def test_evaluate_refuses_images_of_another_kind(run, pack_folder, data_root):
     text = run("evaluate", pack_folder, "--data", data_root, "--dataset", "mnist", code=1)
     assert "mnist has images of (1, 32, 32)" in text
@@ -273,6 +327,13 @@ def test_evaluate_refuses_images_of_another_kind(run, pack_folder, data_root):
         (["train", "none.toml", "--out", "x"], "there is no recipe none.toml"),
         (["train", "--generator", "nowhere", "--out", "x"], "no generator 'nowhere'"),
         (["train", "--generator", "digits", "--out", "x", "stesp=3"], "unknown setting stesp"),
+        (
+            ["train", "--generator", "digits", "--out", "x", "method=magic"],
+            "method should be one of reconstructor, sefa",
+        ),
+        (["train", "--generator", "digits", "--out", "x", "method=sefa", "steps=3"], "unknown setting steps"),
+        (["train", "--generator", "digits", "--out", "x", "method=sefa", "--resume"], "are for method=reconstructor"),
+        (["train", "--generator", "digits", "--out", "x", "method=sefa", "num_directions=65"], "64"),
         (["show", "nowhere"], "no bundled pack and no folder 'nowhere'"),
         (["convert", "nowhere.pt", "--out", "x"], "there is no file nowhere.pt"),
         (["evaluate", "digits"], "needs --data FOLDER"),

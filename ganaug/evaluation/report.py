@@ -132,6 +132,15 @@ def evaluate_pack(
         )
 
 
+def pairwise_cosines(pack: DirectionPack) -> str:
+    """How alike the directions of a pack of two or more are: a line to print."""
+    cosines = (pack.directions @ pack.directions.T).abs().fill_diagonal_(0)
+    count = len(cosines)
+    first, second = divmod(int(cosines.argmax()), count)
+    mean, largest = cosines.sum().item() / (count * (count - 1)), cosines.max().item()
+    return f"|cosine| of two directions: mean {mean:.3f}, largest {largest:.3f} ({first} and {second})"
+
+
 COLUMNS = (("label", 7), ("mask_iou", 9), ("outside", 8), ("inside", 7))
 
 

@@ -11,13 +11,16 @@ from typing import Any
 from ganaug.directions import DirectionPack, PackError, bundled_packs
 from ganaug.generators import Generator, GeneratorError, generator_from_distribution
 from ganaug.generators.base import CONFIG_FILE, read_json
-from ganaug.training.settings import DiscoverySettings, EncoderSettings, SettingsError
+from ganaug.training.methods import method_settings
+from ganaug.training.settings import EncoderSettings, Settings, SettingsError
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+SHARED = {"num_directions", "seed"}
+"""Settings that mean the same for every method."""
 TABLES = {"generator", "generator_training", "source", "pack", "discovery", "encoder"}
 
 
@@ -30,7 +33,8 @@ class Recipe:
         generator: folder, bundled pack, or Hub id of the generator; empty if ``source`` names it.
         source: a generator in a Python distribution, see :func:`ganaug.generators.generator_from_distribution`.
         licence: of the pack.
-        settings: of the discovery.
+        method: how directions are found, one of :data:`ganaug.training.methods.METHODS`.
+        settings: of the method.
         encoder: settings of the inversion encoder.
     """
 
@@ -38,7 +42,8 @@ class Recipe:
     generator: str
     source: dict[str, str]
     licence: str
-    settings: DiscoverySettings
+    method: str
+    settings: Settings
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
 
     def load_generator(self) -> Generator:
@@ -48,6 +53,8 @@ class Recipe:
 
 def read_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe: tables ``[pack]`` (generator, licence), ``[source]``, ``[discovery]``, ``[encoder]``.
+
+    ``method=...`` replaces the recipe's method; of its settings, the number of directions and the seed then stay.
 
     ``[generator]`` and ``[generator_training]`` are for ``training/train_generator.py``.
 
@@ -70,12 +77,18 @@ def read_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         raise SettingsError(
             f'{path} names no generator: give [pack] generator = "...", a [source] table, or generator=...'
         )
+    table = dict(content.get("discovery", {}))
+    own = table.pop("method", "reconstructor")
+    method = given.pop("method", own)
+    if method != own:
+        table = {key: value for key, value in table.items() if key in SHARED}
     try:
-        settings = DiscoverySettings.from_mapping({**content.get("discovery", {}), **given})
+        settings = method_settings(method, {**table, **given})
         encoder = EncoderSettings.from_mapping(content.get("encoder", {}))
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from error
-    return Recipe(path.stem, generator, source, str(pack.get("licence", "apache-2.0")), settings, encoder)
+    licence = str(pack.get("licence", "apache-2.0"))
+    return Recipe(path.stem, generator, source, licence, method, settings, encoder)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

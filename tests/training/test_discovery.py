@@ -294,3 +294,37 @@ def test_stopping_without_a_folder_says_that_nothing_is_kept():
 
 def test_interrupted_is_a_discovery_error():
     assert issubclass(Interrupted, DiscoveryError)
+
+
+class Labelled(nn.Module):
+    """A bright bar, upright (label 0) or lying (label 1); latent 0 turns it over, latents 1 to 3 move and dim it."""
+
+    def forward(self, latents: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        turn, y, x, light = latents[:, :4, None, None].unbind(1)
+        grid = torch.linspace(-1, 1, 32)
+        dy, dx = grid[:, None] - 0.3 * y.tanh(), grid - 0.3 * x.tanh()
+        lying = torch.sigmoid(12 * (labels[:, None, None] - 0.5) + 4 * turn)
+        bar = torch.exp(-(dx**2) * (20 - 18 * lying) - dy**2 * (2 + 18 * lying))
+        return (2 * torch.sigmoid(1.5 + light) * bar - 1)[:, None]
+
+
+def test_label_safe_discovery_turns_away_from_what_changes_the_label():
+    generator = Generator.from_module(Labelled(), latent_dim=4, image_size=32, channels=1, num_classes=2)
+    changes = {}
+    for weight in (0.0, 3.0):
+        pack = discover(
+            generator,
+            **{**QUICK, "batch_size": 32, "num_directions": 3, "matrix_lr": 5e-3, "reconstructor_lr": 2e-3},
+            steps=250,
+            label_weight=weight,
+            initial=torch.nn.functional.normalize(
+                torch.tensor([[1.0, 0.4, 0, 0], [0.4, 0, 1, 0], [0.3, 0, 0, 1]]), dim=1
+            ),
+        )
+        changes[weight] = pack.directions[:, 0].abs()
+    assert changes[3.0].max() < 0.3 < changes[0.0].max(), changes
+
+
+def test_a_label_weight_needs_labels():
+    with pytest.raises(SettingsError, match="needs a class-conditional generator"):
+        discover(tiny(), steps=2, label_weight=1.0, **QUICK)

@@ -1,0 +1,177 @@
+"""Methods of discovery side by side: one row per method, pack and seed, then the table.
+
+    python benchmarks/methods.py --data DATA --out runs/methods.jsonl [--packs mnist digits faces] [--seeds 3] [--dvn]
+    python benchmarks/methods.py --out runs/methods.jsonl --table
+
+Each method finds as many directions of the pack's generator as its recipe says. ``reconstructor`` and ``label-safe``
+(the same with label_weight=1, class-conditional generators only) take the recipe's settings with --steps steps.
+Figures:
+
+rca      a fresh reconstructor, trained on the frozen directions for --judge-steps steps of 32 pairs, on 10,000 pairs
+cosine   the largest |cosine| of two directions
+label    share of images whose label is still read after a shift of -3 and +3 (fresh images of their class; inverted
+         real test images for an unconditional generator), mean over 16 directions
+safe     width of the safe range within -6 to 6 at rate 0.95, mean over the same directions
+outside  mean absolute change outside the object at -3 to 3, share of full scale, mean over the same directions (where
+         masks are known)
+dvn      direction variation naturalness of four directions (slow; on request)
+
+Rows that are in --out already are not measured again. Seeds come outermost, so that a table of one seed is there first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ganaug import DirectionPack
+from ganaug.evaluation import (
+    LabelledImages,
+    direction_variation_naturalness,
+    invert_images,
+    label_hits,
+    measure_change,
+    safe_ranges,
+    train_classifier,
+    train_segmenter,
+)
+from ganaug.evaluation.data import DATASETS, read_dataset
+from ganaug.training.methods import METHODS, find_directions, judge
+from ganaug.training.recipe import Recipe, read_recipe
+
+RECIPES = Path(__file__).parent.parent / "training"
+NAMES = [*METHODS, "label-safe"]
+FIGURES = ("rca", "cosine", "label", "safe", "outside", "dvn", "seconds")
+
+
+def found(recipe: Recipe, method: str, steps: int, seed: int) -> DirectionPack:
+    generator = recipe.load_generator()
+    count = recipe.settings.to_dict()["num_directions"]
+    if method in ("reconstructor", "label-safe"):
+        settings = {**recipe.settings.to_dict(), "steps": steps, "seed": seed}
+        settings["label_weight"] = 1.0 if method == "label-safe" else 0.0
+        return find_directions(generator, "reconstructor", **settings)
+    seeded = {} if method == "sefa" else {"seed": seed}
+    return find_directions(generator, method, num_directions=count, **seeded)
+
+
+@cache
+def real_images(name: str, data: Path) -> tuple[LabelledImages, LabelledImages] | None:
+    return (read_dataset(name, data, train=True), read_dataset(name, data, train=False)) if name in DATASETS else None
+
+
+@cache
+def judges(name: str, data: Path, steps: int) -> tuple[nn.Module, nn.Module | None]:
+    training = real_images(name, data)[0]
+    classifier = train_classifier(training.images, training.labels, steps=steps)
+    if training.masks is None:
+        return classifier, None
+    return classifier, train_segmenter(training.images, training.masks, steps=steps)
+
+
+@torch.no_grad()
+def label_figures(pack: DirectionPack, recipe: Recipe, options: argparse.Namespace) -> Iterator[tuple[str, float]]:
+    name, generator = recipe.name, pack.generator
+    with torch.enable_grad():
+        classifier, segmenter = judges(name, options.data, options.steps // 2)
+    training, test = real_images(name, options.data)
+    chosen = torch.linspace(0, pack.num_directions - 1, min(16, pack.num_directions)).long()
+    directions, samples, real = pack.directions[chosen], 200, None
+    if not generator.num_classes:
+        bundled = DirectionPack.from_pretrained(name)
+        real = invert_images(bundled, test.images[:samples], test.labels[:samples])
+    common = {"samples": samples, "real": real}
+    hits = [label_hits(generator, d, classifier, magnitudes=[-3.0, 3.0], **common) for d in directions]
+    yield "label", statistics.mean(sum(pair) / (2 * samples) for pair in hits)
+    ranges = safe_ranges(generator, directions, classifier, grid=6, show_progress=False, **common)
+    yield "safe", statistics.mean(0.0 if interval is None else interval[1] - interval[0] for interval in ranges)
+    if segmenter is not None:
+        changes = [
+            measure_change(generator, d, (-3.0, 3.0), classifier=classifier, segmenter=segmenter, samples=100)
+            for d in directions
+        ]
+        yield "outside", statistics.mean(change.outside for change in changes)
+    if options.dvn:
+        with torch.enable_grad():
+            values = [
+                direction_variation_naturalness(generator, d, training.images[:5000], samples=500, steps=100)
+                for d in directions[:: max(1, len(directions) // 4)][:4]
+            ]
+        yield "dvn", statistics.mean(values)
+
+
+def measured(recipe: Recipe, method: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    start = time.perf_counter()
+    pack = found(recipe, method, options.steps, seed)
+    seconds = time.perf_counter() - start
+    cosines = (pack.directions @ pack.directions.T).abs().fill_diagonal_(0)
+    settings = recipe.settings.to_dict()
+    width = settings["reconstructor_width"]
+    row = {"rca": judge(pack, steps=options.judge_steps, reconstructor_width=width, seed=seed + 100, device="cpu")}
+    row["cosine"] = cosines.max().item()
+    if options.data is not None and recipe.name in DATASETS:
+        row |= dict(label_figures(pack, recipe, options))
+    return {**row, "seconds": seconds}
+
+
+def table(rows: list[dict[str, Any]]) -> None:
+    cells: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        cells[row["pack"], row["method"]].append(row)
+    print(f"{'pack':8} {'method':14} {'seeds':>5} " + " ".join(f"{figure:>15}" for figure in FIGURES))
+    for (pack, method), seeds in sorted(cells.items(), key=lambda cell: (cell[0][0], NAMES.index(cell[0][1]))):
+        shown = []
+        for figure in FIGURES:
+            values = [row[figure] for row in seeds if figure in row]
+            spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+            shown.append(f"{f'{statistics.mean(values):.3f}{spread}' if values else '':>15}")
+        print(f"{pack:8} {method:14} {len(seeds):5} " + " ".join(shown))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of the data sets; without it only rca and cosine")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--packs", nargs="+", default=["mnist", "digits", "faces"])
+    parser.add_argument("--methods", nargs="+", default=NAMES, choices=NAMES)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=2000, help="of the reconstructor method")
+    parser.add_argument("--judge-steps", type=int, default=1000)
+    parser.add_argument("--dvn", action="store_true")
+    parser.add_argument("--table", action="store_true", help="only print the table of what was measured")
+    options = parser.parse_args()
+
+    rows = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
+    done = {(row["pack"], row["method"], row["seed"]) for row in rows}
+    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    machine = {"torch": torch.__version__, "threads": torch.get_num_threads(), "revision": revision}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    for seed in range(0 if options.table else options.seeds):
+        for name in options.packs:
+            recipe = read_recipe(RECIPES / f"{name}.toml")
+            for method in options.methods:
+                if (name, method, seed) in done:
+                    continue
+                if method == "label-safe" and not recipe.load_generator().num_classes:
+                    continue
+                row = {"pack": name, "method": method, "seed": seed, **measured(recipe, method, seed, options)}
+                row |= {"steps": options.steps, "judge_steps": options.judge_steps, **machine}
+                rows.append(row)
+                with options.out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+    table(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -72,19 +72,19 @@ def real_images(name: str, data: Path) -> tuple[LabelledImages, LabelledImages] 
 
 
 @cache
-def judges(name: str, data: Path, steps: int) -> tuple[nn.Module, nn.Module | None]:
+def judges(name: str, data: Path) -> tuple[nn.Module, nn.Module | None]:
     training = real_images(name, data)[0]
-    classifier = train_classifier(training.images, training.labels, steps=steps)
+    classifier = train_classifier(training.images, training.labels)
     if training.masks is None:
         return classifier, None
-    return classifier, train_segmenter(training.images, training.masks, steps=steps)
+    return classifier, train_segmenter(training.images, training.masks)
 
 
 @torch.no_grad()
 def label_figures(pack: DirectionPack, recipe: Recipe, options: argparse.Namespace) -> Iterator[tuple[str, float]]:
     name, generator = recipe.name, pack.generator
     with torch.enable_grad():
-        classifier, segmenter = judges(name, options.data, options.steps // 2)
+        classifier, segmenter = judges(name, options.data)
     training, test = real_images(name, options.data)
     chosen = torch.linspace(0, pack.num_directions - 1, min(16, pack.num_directions)).long()
     directions, samples, real = pack.directions[chosen], 200, None

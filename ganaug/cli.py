@@ -173,6 +173,8 @@ def train(
       magnitude_weight=0.25
       label_weight=0.0             above 0: directions that keep the label readable (class-conditional generators)
       micro_batches=1              draw the batch in parts, to save memory
+      recompute=off                on: compute the generator's activations twice, to save memory
+      compile=off                  on: torch.compile
       matrix_lr=1e-3  reconstructor_lr=5e-4  schedule=cosine                (or constant)
       precision=bfloat16           bfloat16 | float32
       seed=0

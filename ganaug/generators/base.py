@@ -106,6 +106,9 @@ class Generator(
     """
 
     architecture: ClassVar[str] = ""
+    recomputes: bool | None = None
+    """Whether gradients with respect to the latents compute activations again instead of keeping them; None where the
+    architecture can't."""
 
     def __init__(self, *, latent_dim: int, image_size: int, channels: int, num_classes: int = 0) -> None:
         super().__init__()

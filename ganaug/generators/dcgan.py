@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.utils.checkpoint import checkpoint_sequential
 
 from ganaug.generators.base import Generator, GeneratorError
 
@@ -23,6 +24,7 @@ class DCGAN(Generator):
     """
 
     architecture = "dcgan"
+    recomputes = False
 
     def __init__(self, *, latent_dim: int = 100, channels: int = 3, width: int = 64, image_size: int = 64) -> None:
         if image_size < 8 or image_size & (image_size - 1):
@@ -48,7 +50,12 @@ class DCGAN(Generator):
         self.main = nn.Sequential(*layers)
 
     def synthesize(self, latents: Tensor, labels: Tensor | None) -> Tensor:
-        images: Tensor = self.main(latents[:, :, None, None])
+        x = latents[:, :, None, None]
+        if self.recomputes:
+            x = checkpoint_sequential(self.main, len(self.main) // 2, x, use_reentrant=False)
+        else:
+            x = self.main(x)
+        images: Tensor = x
         return images
 
     def _fuse(self) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.utils.checkpoint import checkpoint
 
 from ganaug.generators.base import Generator, GeneratorError
 
@@ -124,6 +125,7 @@ class SNGAN(Generator):
     """
 
     architecture = "sngan"
+    recomputes = False
 
     def __init__(
         self,
@@ -153,7 +155,7 @@ class SNGAN(Generator):
     def synthesize(self, latents: Tensor, labels: Tensor | None) -> Tensor:
         h = self.dense(latents).unflatten(1, (-1, self.bottom_size, self.bottom_size))
         for block in self.blocks:
-            h = block(h, labels)
+            h = checkpoint(block, h, labels, use_reentrant=False) if self.recomputes else block(h, labels)
         images: Tensor = self.to_image(F.relu(self.norm(h), inplace=True)).tanh()
         return images
 

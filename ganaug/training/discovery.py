@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -193,6 +195,12 @@ class Run:
             )
         if settings.label_weight and not generator.num_classes:
             raise SettingsError("label_weight needs a class-conditional generator, and this one is unconditional.")
+        if settings.recompute == "on":
+            if self.drawing.recomputes is None:
+                raise SettingsError("recompute=on is for the architectures of ganaug, not for a network of your own.")
+            if self.drawing is generator:
+                self.drawing = copy.deepcopy(generator)
+            self.drawing.recomputes = True
         self.rng = torch.Generator().manual_seed(settings.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
@@ -211,6 +219,7 @@ class Run:
         for network in (pairs.reconstructor, pairs.reader):
             if network is not None:
                 network.to(memory_format=torch.channels_last)
+        self.draws = compiled(self.drawing) if settings.compile == "on" else self.drawing
         self.model: nn.Module = self.pairs
         if self.size > 1:
             self.model = DistributedDataParallel(self.pairs)
@@ -246,7 +255,7 @@ class Run:
         """The loss, its two parts, RCA and the share of labels read, of some pairs (the paper's equation 1)."""
         settings = self.settings
         with autocast(self.device, settings.precision):
-            logits, predicted, read, read_shifted = self.model(self.drawing, batch)
+            logits, predicted, read, read_shifted = self.model(self.draws, batch)
         logits, error = logits.float(), predicted.float() - batch.magnitudes
         direction_loss = F.cross_entropy(logits, batch.indices)
         magnitude_loss = (error.abs() if settings.magnitude_loss == "absolute" else error.square()).mean()
@@ -345,6 +354,26 @@ class Run:
             method={"name": "reconstructor", **settings.to_dict()},
             scores={"rca": rca},
         )
+
+
+def compiled(generator: Generator) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """The generator through ``torch.compile``; where that fails, itself, with one warning."""
+    quick, failed = torch.compile(generator.synthesize), False
+
+    def draw(latents: Tensor, labels: Tensor | None) -> Tensor:
+        nonlocal failed
+        if not failed:
+            try:
+                images: Tensor = quick(latents, labels)
+                return images
+            except torch._dynamo.exc.TorchDynamoException as error:
+                failed = True
+                reason = str(error).splitlines()[0]
+                warnings.warn(f"torch.compile failed ({reason}); the run goes on without it.", stacklevel=2)
+        plain: Tensor = generator(latents, labels)
+        return plain
+
+    return draw
 
 
 def _open_folder(run: Run, folder: Path, *, resume: bool) -> None:

@@ -83,6 +83,10 @@ class DiscoverySettings(Settings):
             directions along which the label stays readable are preferred.
         micro_batches: the batch is drawn in so many parts, whose gradients are summed, to save memory; batch norms see
             one part at a time.
+        recompute: ``"on"`` keeps no activations inside the generator's blocks and computes them again on the way back:
+            less memory, more time. For large images.
+        compile: ``"on"`` runs the generator and the reconstructor through ``torch.compile``; where that fails, the run
+            says so once and goes on without.
         matrix_lr, reconstructor_lr: learning rates of Adam.
         schedule: ``cosine``, a decay to zero at the last step, or ``constant``.
         precision: ``bfloat16`` (autocast) or ``float32``.
@@ -102,6 +106,8 @@ class DiscoverySettings(Settings):
     magnitude_weight: float = 0.25
     label_weight: float = 0.0
     micro_batches: int = 1
+    recompute: str = "off"
+    compile: str = "off"
     matrix_lr: float = 1e-3
     reconstructor_lr: float = 5e-4
     schedule: str = "cosine"
@@ -115,6 +121,8 @@ class DiscoverySettings(Settings):
         "magnitude_loss": ("absolute", "squared"),
         "schedule": ("constant", "cosine"),
         "precision": ("bfloat16", "float32"),
+        "recompute": ("off", "on"),
+        "compile": ("off", "on"),
     }
     least: ClassVar = {
         "num_directions": 2,

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from ganaug.generators import SNGAN, Generator, GeneratorError
-from ganaug.training import DiscoveryError, Interrupted, SettingsError, discover
+from ganaug.generators import DCGAN, SNGAN, Generator, GeneratorError
+from ganaug.training import DiscoveryError, DiscoverySettings, Interrupted, SettingsError, discover
+from ganaug.training.discovery import Run
 
 QUICK = {
     "num_directions": 4,
@@ -20,6 +21,9 @@ QUICK = {
     "show_progress": False,
     "rca_samples": 64,
 }
+
+
+SMALL = {key: value for key, value in QUICK.items() if key not in ("show_progress", "rca_samples")}
 
 
 def tiny(num_classes: int = 0) -> SNGAN:
@@ -328,3 +332,49 @@ def test_label_safe_discovery_turns_away_from_what_changes_the_label():
 def test_a_label_weight_needs_labels():
     with pytest.raises(SettingsError, match="needs a class-conditional generator"):
         discover(tiny(), steps=2, label_weight=1.0, **QUICK)
+
+
+@pytest.mark.parametrize(
+    "generator",
+    [SNGAN(latent_dim=6, channels=1, num_classes=2, widths=(8, 8, 8, 8)), DCGAN(latent_dim=6, width=4, image_size=32)],
+    ids=["sngan", "dcgan"],
+)
+def test_recomputing_activations_finds_the_same_directions(generator):
+    kept, recomputed = (discover(generator, steps=4, recompute=way, **QUICK) for way in ("off", "on"))
+    torch.testing.assert_close(kept.directions, recomputed.directions)
+    assert not generator.recomputes, "the caller's generator is as it was"
+
+
+def test_recomputing_keeps_less():
+    saved = {"off": 0, "on": 0}
+    for way in saved:
+        run = Run(tiny().freeze(), DiscoverySettings(**SMALL, recompute=way))
+
+        def count(tensor, way=way):
+            saved[way] += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            batch = run.draw()
+            run.draws(batch.latents + run.matrix(batch.indices, batch.magnitudes), batch.labels)
+    assert saved["on"] < saved["off"] / 2
+
+
+def test_recomputing_is_for_architectures_that_can():
+    generator = Generator.from_module(Blobs(), latent_dim=4, image_size=32, channels=1)
+    with pytest.raises(SettingsError, match="recompute=on is for"):
+        discover(generator, steps=2, recompute="on", **QUICK)
+
+
+def test_a_compiler_that_fails_is_named_once_and_done_without(monkeypatch):
+    def failing(function):
+        def call(*inputs):
+            raise torch._dynamo.exc.BackendCompilerFailed(failing, RuntimeError("no C++ compiler"), None)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", failing)
+    with pytest.warns(UserWarning, match="torch.compile failed .*goes on without") as caught:
+        pack = discover(tiny(), steps=3, compile="on", **QUICK)
+    assert len(caught) == 1
+    assert torch.equal(pack.directions, discover(tiny(), steps=3, **QUICK).directions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import statistics
 import sys
 import time
@@ -35,8 +34,7 @@ def plan(generator: Generator, *, device: str | torch.device | None = None, **se
     if target.type == "cuda":
         peak, what = torch.cuda.max_memory_allocated(target) / 2**20, "on the GPU"
     else:
-        unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
-        peak, what = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, "of the whole process"
+        peak, what = _process_peak(), "of the whole process"
     hours, minutes = divmod(round(step * chosen.steps / 60), 60)
     counts = {
         "generator": sum(p.numel() for p in generator.parameters()),
@@ -52,5 +50,15 @@ def plan(generator: Generator, *, device: str | torch.device | None = None, **se
         f"reconstructor  {counts['reconstructor']:,} parameters",
         f"steps          {chosen.steps:,} of {chosen.batch_size} pairs, {chosen.precision}, on {target}",
         f"time           {step * 1000:,.0f} ms a step, {hours} h {minutes:02} min in all",
-        f"memory         {peak:,.0f} MiB at peak {what}",
+        f"memory         {peak:,.0f} MiB at peak {what}" if peak else "memory         not known on this system",
     ]
+
+
+def _process_peak() -> float:
+    """MiB of the process at its peak; 0 where the system doesn't say."""
+    if sys.platform == "win32":
+        return 0.0
+    import resource
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

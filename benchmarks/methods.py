@@ -153,6 +153,9 @@ def main() -> None:
     options = parser.parse_args()
 
     rows = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
+    budget = {"steps": options.steps, "judge_steps": options.judge_steps}
+    if not options.table and any(row[name] != value for row in rows for name, value in budget.items()):
+        parser.error(f"{options.out} holds rows of other --steps or --judge-steps; give another --out.")
     done = {(row["pack"], row["method"], row["seed"]) for row in rows}
     revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     machine = {"torch": torch.__version__, "threads": torch.get_num_threads(), "revision": revision}
@@ -166,7 +169,7 @@ def main() -> None:
                 if method == "label-safe" and not recipe.load_generator().num_classes:
                     continue
                 row = {"pack": name, "method": method, "seed": seed, **measured(recipe, method, seed, options)}
-                row |= {"steps": options.steps, "judge_steps": options.judge_steps, **machine}
+                row |= {**budget, **machine}
                 rows.append(row)
                 with options.out.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")

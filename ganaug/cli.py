@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections import Counter
@@ -211,13 +212,17 @@ def train(
     else:
         chosen = read_recipe(recipe, words)
         network = chosen.load_generator()
-    if chosen.method != "reconstructor":
-        if resume or dry_run or tensorboard:
-            raise SettingsError("--resume, --dry-run and --tensorboard are for method=reconstructor.")
-        pack = find_directions(network, chosen.method, device=device, **chosen.settings.to_dict())
-    elif dry_run:
+    if dry_run:
+        if chosen.method != "reconstructor":
+            raise SettingsError("--dry-run is for method=reconstructor; the others take seconds to minutes.")
         click.echo("\n".join(plan(network, device=device, **chosen.settings.to_dict())))
         return
+    if not resume:
+        _check_free(out)
+    if chosen.method != "reconstructor":
+        if resume or tensorboard or "WORLD_SIZE" in os.environ:
+            raise SettingsError("--resume, --tensorboard and torchrun are for method=reconstructor.")
+        pack = find_directions(network, chosen.method, device=device, **chosen.settings.to_dict())
     else:
         with process_group(device) as own_device:
             pack = discover(
@@ -234,6 +239,21 @@ def train(
     pack.preview = preview(pack)
     pack.save_pretrained(out)
     click.echo(f"{out} holds the pack. Look through it: ganaug show {out}")
+
+
+def _check_free(out: Path) -> None:
+    """Refuse a folder that can't be written to, or that holds a pack already, before anything long runs."""
+    from ganaug.training import DiscoveryError
+
+    if (out / "config.json").exists():
+        raise DiscoveryError(f"{out} holds a pack already. Choose another folder, or delete it.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise DiscoveryError(f"{out} can't be written to ({error.strerror}). Choose another --out.") from error
 
 
 @main.command(
@@ -567,10 +587,11 @@ def evaluate(
     loaded = _load(pack)
     if write and not Path(pack).is_dir():
         raise click.UsageError(f"--write needs a pack's folder, and {pack!r} is none.")
-    if data is None and not rca:
+    if data is None and (not rca or dvn or measure_ranges or wanted or everything):
         raise click.UsageError("evaluate needs --data FOLDER, the real images that its judges are trained on.")
-    words = (word for word in sys.argv[1:] if word != "--write")
-    command = "ganaug " + " ".join(words).replace(str(data), "DATA")
+    command = "ganaug " + " ".join(word for word in sys.argv[1:] if word != "--write")
+    if data is not None:
+        command = command.replace(str(data), "DATA")
     if loaded.num_directions > 1:
         click.echo(pairwise_cosines(loaded))
     if rca:

@@ -291,14 +291,31 @@ def test_every_method_gives_a_pack(run, generator_folder, tmp_path, method, sett
     torch.testing.assert_close(pack.directions.norm(dim=1), torch.ones(5))
 
 
-def test_a_recipe_with_another_method_keeps_its_directions_and_seed(run, generator_folder, tmp_path):
+@pytest.mark.parametrize("method", ["random", "coordinate", "sefa"])
+def test_a_recipe_with_another_method_keeps_what_both_have(run, generator_folder, tmp_path, method):
     recipe = tmp_path / "mine.toml"
     recipe.write_text(
         f'[pack]\ngenerator = "{generator_folder}"\n[discovery]\nnum_directions = 3\nsteps = 50\nseed = 4\n'
     )
-    run("train", recipe, "--out", tmp_path / "out", "method=random")
-    method = json.loads((tmp_path / "out" / "config.json").read_text())["method"]
-    assert method == {"name": "random", "num_directions": 3, "seed": 4}
+    run("train", recipe, "--out", tmp_path / "out", f"method={method}")
+    written = json.loads((tmp_path / "out" / "config.json").read_text())["method"]
+    assert written == {"name": method, "num_directions": 3, **({} if method == "sefa" else {"seed": 4})}
+
+
+def test_no_method_overwrites_a_pack(run, generator_folder, tmp_path):
+    words = ("train", "--generator", generator_folder, "--out", tmp_path / "out")
+    run(*words, *TINY)
+    before = (tmp_path / "out" / "directions.safetensors").read_bytes()
+    for method in ("random", "reconstructor"):
+        text = run(*words, f"method={method}", "num_directions=3", code=1)
+        assert "holds a pack already" in text
+    assert (tmp_path / "out" / "directions.safetensors").read_bytes() == before
+
+
+def test_a_folder_that_can_not_be_is_refused_before_training(run, generator_folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    text = run("train", "--generator", generator_folder, "--out", tmp_path / "file" / "x", "method=random", code=1)
+    assert "can't be written to" in text
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(run, generator_folder, tmp_path):
@@ -337,6 +354,7 @@ def test_evaluate_refuses_images_of_another_kind(run, pack_folder, data_root):
         (["show", "nowhere"], "no bundled pack and no folder 'nowhere'"),
         (["convert", "nowhere.pt", "--out", "x"], "there is no file nowhere.pt"),
         (["evaluate", "digits"], "needs --data FOLDER"),
+        (["evaluate", "digits", "--rca", "--dvn"], "needs --data FOLDER"),
         (["augment", ".", "x", "--direction", "backgruond"], "Did you mean background"),
     ],
 )

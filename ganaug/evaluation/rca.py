@@ -23,6 +23,7 @@ def reconstructor_accuracy(
     distribution: str = "uniform",
     precision: str = "bfloat16",
     seed: int = 1,
+    most_at_once: int | None = None,
 ) -> float:
     """The share of fresh pairs whose direction the reconstructor names, in [0, 1].
 
@@ -32,6 +33,7 @@ def reconstructor_accuracy(
         directions: ``(K, latent_dim)``, as they were trained (rows of the direction matrix).
         reconstructor: maps two batches of images to ``(logits, magnitudes)``; put in evaluation mode.
         samples: pairs drawn, from ``seed``.
+        most_at_once: pairs of images in memory at the same time, ``batch_size`` by default; does not change the draws.
     """
     reconstructor.eval()
     device = generator.device
@@ -50,7 +52,10 @@ def reconstructor_accuracy(
         latents, labels = generator.sample_latents(count, rng=rng), generator.sample_labels(count, rng=rng)
         indices = indices.to(device)
         shifts = directions[indices] * magnitudes.to(device)[:, None]
-        with autocast(device, precision):
-            logits, _ = reconstructor(generator(latents, labels), generator(latents + shifts, labels))
-        hits += (logits.argmax(1) == indices).sum()
+        for rows in torch.arange(count, device=device).split(most_at_once or batch_size):
+            given = None if labels is None else labels[rows]
+            with autocast(device, precision):
+                images, shifted = generator(latents[rows], given), generator(latents[rows] + shifts[rows], given)
+                logits, _ = reconstructor(images, shifted)
+            hits += (logits.argmax(1) == indices[rows]).sum()
     return hits.item() / samples

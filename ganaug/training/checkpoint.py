@@ -39,6 +39,8 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
             os.fsync(file.fileno())
         os.replace(scratch, path)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
+        if "CUDA" in str(error):
+            raise
         with suppress(OSError):
             scratch.unlink(missing_ok=True)
         raise DiscoveryError(
@@ -47,19 +49,23 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
         ) from error
 
 
-def read_checkpoint(path: Path, identity: Mapping[str, Any], *, device: torch.device) -> dict[str, Any]:
-    """The state that :func:`write_checkpoint` wrote.
+def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The state that :func:`write_checkpoint` wrote, on the CPU.
 
     Args:
         identity: what must be the same in the run that goes on.
 
     Raises:
-        DiscoveryError: the file is missing, damaged or of another run.
+        DiscoveryError: the file is missing, unreadable, damaged or of another run.
     """
     if not path.exists():
         raise DiscoveryError(f"there is no {path} to resume from. Start the run without --resume (resume=True).")
     try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        path.open("rb").close()
+    except OSError as error:
+        raise DiscoveryError(f"{path} can't be read ({_reason(error)}).") from error
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         theirs = {name: state[name] for name in identity}
     except (*UNREADABLE, KeyError, TypeError) as error:
         raise DiscoveryError(f"{path} is damaged ({error}). Delete it and start again.") from error
@@ -72,7 +78,9 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any], *, device: torch.de
                     if theirs[name].get(key) != mine[key]
                 )
             else:
-                differing = "it was made with another generator"
+                differing = (
+                    "it started from other directions" if name == "initial" else "it was made with another generator"
+                )
             raise DiscoveryError(
                 f"{path} belongs to another run: {differing}. Use another --out, or the same settings."
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 import signal
 import threading
@@ -88,6 +89,9 @@ def discover(
         Interrupted: Ctrl-C or SIGTERM; the checkpoint is written first.
     """
     chosen = DiscoverySettings.from_mapping(settings)
+    for name, every in (("checkpoint_every", checkpoint_every), ("log_every", log_every)):
+        if every < 1:
+            raise SettingsError(f"{name} should be a positive number of steps, got {every}.")
     folder = None if out is None else Path(out)
     if folder is None and (resume or tensorboard):
         wanted = "the folder of the run to go on with" if resume else "a folder for the event files"
@@ -104,42 +108,46 @@ def discover(
             if not resume:
                 write_checkpoint(checkpoint, run.state())
 
-    with (
-        _stop_between_steps() as stop,
-        tqdm(total=chosen.steps, initial=run.step, desc="discover", disable=not show_progress or run.rank > 0) as bar,
-    ):
-        while run.step < chosen.steps:
-            try:
+    try:
+        with (
+            _stop_between_steps() as stop,
+            tqdm(
+                total=chosen.steps, initial=run.step, desc="discover", disable=not show_progress or run.rank > 0
+            ) as bar,
+        ):
+            while run.step < chosen.steps:
                 run.train_step()
-            except RuntimeError as error:
-                raise _explained(error, run.step, checkpoint) from error
-            bar.update()
-            finished = run.step == chosen.steps
-            log = run.step % log_every == 0 or finished
-            stopping = stop.is_set()
-            if run.size > 1:
-                # All processes must leave at the same step, and agree on it where they meet anyway.
-                stopping = log and averaged(torch.tensor(float(stopping), device=run.device)).item() > 0
-            save = run.step % checkpoint_every == 0 or finished or stopping
-            if log or save:
-                run.check_finite(checkpoint)
-            if log:
-                row = run.take_row()
-                bar.set_postfix(loss=f"{row['loss']:.3f}", RCA=f"{row['rca']:.3f}")
-                if metrics is not None:
-                    metrics.append(row)
-            if save and metrics is not None and checkpoint is not None:
-                write_checkpoint(checkpoint, run.state())
-            if stopping and not finished:
-                way = (
-                    f"go on with --resume (resume=True) from {folder}"
-                    if folder
-                    else "out was not given, so nothing is kept"
-                )
-                raise Interrupted(f"stopped after step {run.step} of {chosen.steps}; {way}.")
-    if metrics is not None:
-        metrics.close()
-    return run.result(rca_samples)
+                bar.update()
+                finished = run.step == chosen.steps
+                log = run.step % log_every == 0 or finished
+                stopping = stop.is_set()
+                if run.size > 1:  # all processes leave at the same step, so they agree on it now and then
+                    meet = log or run.step % 5 == 0
+                    stopping = meet and averaged(torch.tensor(float(stopping), device=run.device)).item() > 0
+                save = run.step % checkpoint_every == 0 or finished or stopping
+                if log or save:
+                    run.check_finite(checkpoint)
+                if log:
+                    row = run.take_row()
+                    bar.set_postfix(loss=f"{row['loss']:.3f}", RCA=f"{row['rca']:.3f}")
+                    if metrics is not None:
+                        metrics.append(row)
+                if save and metrics is not None and checkpoint is not None:
+                    write_checkpoint(checkpoint, run.state())
+                if stopping and not finished:
+                    way = (
+                        f"go on with --resume (resume=True) from {folder}"
+                        if folder
+                        else "out was not given, so nothing is kept"
+                    )
+                    raise Interrupted(f"stopped after step {run.step} of {chosen.steps}; {way}.")
+        if metrics is not None:
+            metrics.close()
+        return run.result(rca_samples)
+    except DiscoveryError:
+        raise
+    except RuntimeError as error:
+        raise _explained(error, run.step, checkpoint) from error
 
 
 class Batch(NamedTuple):
@@ -172,7 +180,8 @@ class Pairs(nn.Module):
         logits, magnitudes = self.reconstructor(images, shifted)
         if self.reader is None:
             return logits, magnitudes, None, None
-        fixed = {name: tensor.detach().clone() for name, tensor in self.reader.state_dict(keep_vars=True).items()}
+        fixed = {name: parameter.detach() for name, parameter in self.reader.named_parameters()}
+        fixed |= {name: buffer.clone() for name, buffer in self.reader.named_buffers()}
         read = self.reader(images)
         return logits, magnitudes, read, torch.func.functional_call(self.reader, fixed, (shifted,))
 
@@ -188,10 +197,11 @@ class Run:
         self.device = generator.device
         self.generator_sha256 = generator.weights_sha256()
         self.rank, self.size = rank_and_size()
-        if settings.batch_size % (self.size * settings.micro_batches):
+        self.each, rest = divmod(settings.batch_size, self.size * settings.micro_batches)
+        if rest or self.each < 2:
             raise SettingsError(
                 f"batch_size={settings.batch_size} should be a multiple of micro_batches={settings.micro_batches} "
-                f"times the number of processes, {self.size}."
+                f"times the number of processes, {self.size}, with two pairs or more for each."
             )
         if settings.label_weight and not generator.num_classes:
             raise SettingsError("label_weight needs a class-conditional generator, and this one is unconditional.")
@@ -202,15 +212,27 @@ class Run:
                 self.drawing = copy.deepcopy(generator)
             self.drawing.recomputes = True
         self.rng = torch.Generator().manual_seed(settings.seed)
+        self.initial = (
+            None
+            if initial is None
+            else hashlib.sha256(initial.float().cpu().contiguous().numpy().tobytes()).hexdigest()
+        )
+        kind = default_reconstructor(generator) if settings.reconstructor == "auto" else settings.reconstructor
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self.matrix = DirectionMatrix(
-                settings.direction_matrix, settings.num_directions, generator.latent_dim, initial=initial, rng=self.rng
-            )
-            kind = default_reconstructor(generator) if settings.reconstructor == "auto" else settings.reconstructor
-            self.reconstructor: nn.Module = Reconstructor(
-                kind, generator.channels, settings.num_directions, width=settings.reconstructor_width
-            )
+            try:
+                self.matrix = DirectionMatrix(
+                    settings.direction_matrix,
+                    settings.num_directions,
+                    generator.latent_dim,
+                    initial=initial,
+                    rng=self.rng,
+                )
+                self.reconstructor: nn.Module = Reconstructor(
+                    kind, generator.channels, settings.num_directions, width=settings.reconstructor_width
+                )
+            except ValueError as error:
+                raise SettingsError(str(error)) from error
             reader = ConvNet(generator.channels, generator.num_classes) if settings.label_weight else None
         pairs = Pairs(self.matrix, self.reconstructor, reader)
         if self.size > 1:
@@ -219,7 +241,9 @@ class Run:
         for network in (pairs.reconstructor, pairs.reader):
             if network is not None:
                 network.to(memory_format=torch.channels_last)
-        self.draws = compiled(self.drawing) if settings.compile == "on" else self.drawing
+        self.draws: Callable[[Tensor, Tensor | None], Tensor] = self.drawing
+        if settings.compile == "on":
+            self.draws = compiled(self.drawing, self.each, settings.precision)
         self.model: nn.Module = self.pairs
         if self.size > 1:
             self.model = DistributedDataParallel(self.pairs)
@@ -276,12 +300,11 @@ class Run:
             progress = self.step / settings.steps
             group["lr"] = lr * (0.5 + 0.5 * math.cos(math.pi * progress) if settings.schedule == "cosine" else 1.0)
         self.optimizer.zero_grad()
-        each = settings.batch_size // (self.size * settings.micro_batches)
         for part in range(settings.micro_batches):
-            start = (self.rank * settings.micro_batches + part) * each
+            start = (part * self.size + self.rank) * self.each
             last = part == settings.micro_batches - 1
             with nullcontext() if last or self.size == 1 else self.model.no_sync():  # type: ignore[operator]
-                losses = self.losses(batch.rows(slice(start, start + each))) / settings.micro_batches
+                losses = self.losses(batch.rows(slice(start, start + self.each))) / settings.micro_batches
                 losses[0].backward()
             self.sums += losses.detach()
         self.optimizer.step()
@@ -299,18 +322,22 @@ class Run:
 
     def check_finite(self, checkpoint: Path | None) -> None:
         """Raise :class:`DiscoveryError` if a loss since the last row, or anything that was learned, is not finite."""
-        loss = averaged(self.sums.clone())[0].item()
+        self.sums = averaged(self.sums)
+        loss = self.sums[0].item()
         finite = torch.stack([parameter.isfinite().all() for parameter in self.pairs.parameters()]).all().item()
         if math.isfinite(loss) and finite:
             return
         what = f"the loss became {loss}" if not math.isfinite(loss) else "a weight is no longer finite"
         raise DiscoveryError(
-            f"{what} by step {self.step}. Lower matrix_lr and reconstructor_lr, or use precision=float32."
+            f"{what} by step {self.step}. Start anew with a lower matrix_lr and reconstructor_lr, or precision=float32."
             f"{last_good(checkpoint)}"
         )
 
     def identity(self) -> dict[str, Any]:
-        return {"settings": self.settings.to_dict(), "generator_sha256": self.generator_sha256}
+        """What a run that goes on must have in common with this one: all that changes the result."""
+        settings = self.settings.to_dict()
+        del settings["recompute"], settings["compile"]
+        return {"settings": settings, "generator_sha256": self.generator_sha256, "initial": self.initial}
 
     def state(self) -> dict[str, Any]:
         return {
@@ -326,11 +353,11 @@ class Run:
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint; :class:`DiscoveryError` if it is missing, damaged or of another run."""
-        state = read_checkpoint(path, self.identity(), device=self.device)
+        state = read_checkpoint(path, self.identity())
         self.pairs.load_state_dict(state["pairs"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.rng.set_state(state["random_state"].cpu())
-        self.sums, self.counted, self.step = state["sums"], state["counted"], state["step"]
+        self.rng.set_state(state["random_state"])
+        self.sums, self.counted, self.step = state["sums"].to(self.device), state["counted"], state["step"]
         self.started = time.monotonic() - state["seconds"]
 
     def result(self, rca_samples: int) -> DirectionPack:
@@ -345,6 +372,7 @@ class Run:
             min_magnitude=settings.min_magnitude,
             distribution=settings.magnitude_distribution,
             precision=settings.precision,
+            most_at_once=self.each,
         )
         lengths = rows.norm(dim=1)
         return DirectionPack(
@@ -356,24 +384,21 @@ class Run:
         )
 
 
-def compiled(generator: Generator) -> Callable[[Tensor, Tensor | None], Tensor]:
-    """The generator through ``torch.compile``; where that fails, itself, with one warning."""
-    quick, failed = torch.compile(generator.synthesize), False
-
-    def draw(latents: Tensor, labels: Tensor | None) -> Tensor:
-        nonlocal failed
-        if not failed:
-            try:
-                images: Tensor = quick(latents, labels)
-                return images
-            except torch._dynamo.exc.TorchDynamoException as error:
-                failed = True
-                reason = str(error).splitlines()[0]
-                warnings.warn(f"torch.compile failed ({reason}); the run goes on without it.", stacklevel=2)
-        plain: Tensor = generator(latents, labels)
-        return plain
-
-    return draw
+def compiled(generator: Generator, count: int, precision: str) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """The generator through ``torch.compile``, tried on a batch forwards and backwards; if that fails, the generator
+    itself, with a warning."""
+    quick: Callable[[Tensor, Tensor | None], Tensor] = torch.compile(generator.synthesize)
+    rng = torch.Generator().manual_seed(0)
+    latents = generator.sample_latents(count, rng=rng).requires_grad_()
+    try:
+        with autocast(generator.device, precision):
+            images = quick(latents, generator.sample_labels(count, rng=rng))
+        images.float().sum().backward()
+    except (torch._dynamo.exc.TorchDynamoException, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        warnings.warn(f"torch.compile failed ({reason}); the run goes on without it.", stacklevel=2)
+        return generator
+    return quick
 
 
 def _open_folder(run: Run, folder: Path, *, resume: bool) -> None:
@@ -398,12 +423,12 @@ def _explained(error: RuntimeError, step: int, checkpoint: Path | None) -> Excep
     kept = last_good(checkpoint)
     if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
         return DiscoveryError(
-            f"out of memory at step {step + 1} ({str(error).splitlines()[0]}). Raise micro_batches, or lower "
-            f"batch_size.{kept}"
+            f"out of memory after step {step} ({str(error).splitlines()[0]}). Go on with recompute=on, or start anew "
+            f"with more micro_batches or a smaller batch_size.{kept}"
         )
     if any(sign in str(error) for sign in ("CUDA error", "device-side assert", "NCCL", "gloo")):
         return DiscoveryError(
-            f"a device or another process was lost at step {step + 1} ({str(error).splitlines()[0]}).{kept}"
+            f"a device or another process was lost after step {step} ({str(error).splitlines()[0]}).{kept}"
             + (" Go on with --resume." if kept else "")
         )
     return error

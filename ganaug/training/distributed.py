@@ -41,10 +41,11 @@ def rank_and_size() -> tuple[int, int]:
 def averaged(values: Tensor) -> Tensor:
     """The mean over all processes."""
     _, size = rank_and_size()
-    if size > 1:
-        dist.all_reduce(values)
-        values = values / size
-    return values
+    if size == 1:
+        return values
+    total = values.clone()
+    dist.all_reduce(total)
+    return total / size
 
 
 class _Sum(torch.autograd.Function):

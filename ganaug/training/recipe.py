@@ -11,7 +11,7 @@ from typing import Any
 from ganaug.directions import DirectionPack, PackError, bundled_packs
 from ganaug.generators import Generator, GeneratorError, generator_from_distribution
 from ganaug.generators.base import CONFIG_FILE, read_json
-from ganaug.training.methods import method_settings
+from ganaug.training.methods import METHODS, method_settings
 from ganaug.training.settings import EncoderSettings, Settings, SettingsError
 
 if sys.version_info >= (3, 11):
@@ -81,7 +81,8 @@ def read_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     own = table.pop("method", "reconstructor")
     method = given.pop("method", own)
     if method != own:
-        table = {key: value for key, value in table.items() if key in SHARED}
+        known = METHODS[method]().to_dict() if method in METHODS else {}
+        table = {key: value for key, value in table.items() if key in SHARED and key in known}
     try:
         settings = method_settings(method, {**table, **given})
         encoder = EncoderSettings.from_mapping(content.get("encoder", {}))

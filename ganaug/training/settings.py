@@ -85,8 +85,8 @@ class DiscoverySettings(Settings):
             one part at a time.
         recompute: ``"on"`` keeps no activations inside the generator's blocks and computes them again on the way back:
             less memory, more time. For large images.
-        compile: ``"on"`` runs the generator and the reconstructor through ``torch.compile``; where that fails, the run
-            says so once and goes on without.
+        compile: ``"on"`` runs the generator through ``torch.compile``; where that fails, the run says so once and goes
+            on without.
         matrix_lr, reconstructor_lr: learning rates of Adam.
         schedule: ``cosine``, a decay to zero at the last step, or ``constant``.
         precision: ``bfloat16`` (autocast) or ``float32``.

@@ -46,15 +46,16 @@ def metrics(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_two_processes_find_what_one_finds_with_the_combined_batch(tmp_path, generator):
+@pytest.mark.parametrize("more", [{}, {"micro_batches": 2, "label_weight": 0.5}], ids=["plain", "parts"])
+def test_two_processes_find_what_one_finds_with_the_combined_batch(tmp_path, generator, more):
     done = subprocess.run(
-        command(tmp_path, tmp_path / "two"), env=environment(), capture_output=True, text=True, timeout=300
+        command(tmp_path, tmp_path / "two", **more), env=environment(), capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("holds the pack") == 1, "one process writes and says so"
     two = DirectionPack.from_pretrained(tmp_path / "two")
-    one = discover(generator, out=tmp_path / "one", show_progress=False, device="cpu", **SETTINGS)
-    start = discover(generator, show_progress=False, device="cpu", rca_samples=8, **{**SETTINGS, "steps": 1})
+    one = discover(generator, out=tmp_path / "one", show_progress=False, device="cpu", **SETTINGS, **more)
+    start = discover(generator, show_progress=False, device="cpu", rca_samples=8, **{**SETTINGS, "steps": 1}, **more)
     torch.testing.assert_close(two.directions, one.directions, atol=2e-4, rtol=0)
     assert (two.directions - start.directions).abs().max() > 2e-3, "there was something to learn"
     assert two.scores["rca"] == pytest.approx(one.scores["rca"], abs=0.02)
@@ -101,3 +102,45 @@ def test_when_one_process_dies_the_run_ends_and_can_go_on(tmp_path, generator):
             os.kill(int(child), 0)
     state = torch.load(out / "checkpoint.pt", weights_only=True)
     assert state["settings"]["steps"] == 1_000_000 and not list(out.glob("config.json"))
+
+
+def test_a_run_of_two_goes_on_with_two(tmp_path, generator):
+    """Where it stopped decides nothing: neither directions nor the rows that follow, though a row was begun before."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\n"
+        "from ganaug.generators import Generator\n"
+        "from ganaug.training import discover\n"
+        "from ganaug.training.distributed import process_group\n"
+        f"settings = {SETTINGS!r}\n"
+        f"generator = Generator.from_pretrained({str(tmp_path / 'generator')!r})\n"
+        "class Enough(Exception): pass\n"
+        "def stop(run):\n"
+        "    if run.step == 7: raise Enough\n"
+        "with process_group('cpu'):\n"
+        "    from ganaug.training.discovery import Run\n"
+        "    step = Run.train_step\n"
+        "    if sys.argv[2] == 'broken':\n"
+        "        Run.train_step = lambda run: (stop(run), step(run))\n"
+        "    try:\n"
+        "        discover(generator, out=sys.argv[1], resume=sys.argv[2] == 'on', device='cpu', show_progress=False,\n"
+        "                 checkpoint_every=3, log_every=4, rca_samples=8, **settings)\n"
+        "    except Enough:\n"
+        "        pass\n"
+    )
+    for out, mode in (("whole", "fresh"), ("parts", "broken"), ("parts", "on")):
+        done = subprocess.run(
+            [*TORCHRUN, str(script), str(tmp_path / out), mode],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+    whole, parts = (metrics(tmp_path / out) for out in ("whole", "parts"))
+    assert [{**row, "seconds": 0} for row in whole] == [
+        {**{key: pytest.approx(value) for key, value in row.items()}, "seconds": 0} for row in parts
+    ]
+    states = [torch.load(tmp_path / out / "checkpoint.pt", weights_only=True)["pairs"] for out in ("whole", "parts")]
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(tensor, states[1][name], msg=name)

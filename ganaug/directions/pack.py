@@ -354,7 +354,8 @@ class DirectionPack:
                     f"{folder / CONFIG_FILE} should have {called} as {key!r}, found {config.get(key)!r:.80}."
                 )
         directions = _read_directions(folder / DIRECTIONS_FILE, config["directions_sha256"])
-        for key, told in zip(("latent_space", "num_directions", "latent_dim"), ("z", *directions.shape), strict=True):
+        space = config["generator"].get("latent_space", "z")
+        for key, told in zip(("latent_space", "num_directions", "latent_dim"), (space, *directions.shape), strict=True):
             if config.get(key) != told:
                 raise PackError(
                     f"{folder / CONFIG_FILE} should have {told!r} as {key!r}, found {config.get(key)!r:.80}."
@@ -468,7 +469,7 @@ class DirectionPack:
             "format_version": FORMAT_VERSION,
             "generator": entry,
             "encoder": encoder and {**encoder, "method": self.encoder_method},
-            "latent_space": "z",
+            "latent_space": entry.get("latent_space", "z"),
             "num_directions": self.num_directions,
             "latent_dim": self.latent_dim,
             "names": dict(sorted(_checked_names(self.names, self.num_directions).items())),

@@ -1,24 +1,35 @@
 """Frozen generators: one file per architecture."""
 
 from ganaug.generators.base import Generator, GeneratorError, ModuleGenerator, build_generator
+from ganaug.generators.biggan import BigGAN, BigGANDeep
 from ganaug.generators.convert import convert_checkpoint
 from ganaug.generators.dcgan import DCGAN
 from ganaug.generators.distribution import generator_from_distribution
 from ganaug.generators.encoder import Encoder, build_encoder
+from ganaug.generators.nvidia_pickle import read_nvidia_pickle
+from ganaug.generators.progan import ProGAN
 from ganaug.generators.sngan import SNGAN
+from ganaug.generators.stylegan2 import StyleGAN2
 
-ARCHITECTURES: dict[str, type[Generator]] = {SNGAN.architecture: SNGAN, DCGAN.architecture: DCGAN}
+ARCHITECTURES: dict[str, type[Generator]] = {
+    kind.architecture: kind for kind in (SNGAN, DCGAN, ProGAN, BigGAN, BigGANDeep, StyleGAN2)
+}
 
 __all__ = [
     "ARCHITECTURES",
     "DCGAN",
     "SNGAN",
+    "BigGAN",
+    "BigGANDeep",
     "Encoder",
     "Generator",
     "GeneratorError",
     "ModuleGenerator",
+    "ProGAN",
+    "StyleGAN2",
     "build_encoder",
     "build_generator",
     "convert_checkpoint",
     "generator_from_distribution",
+    "read_nvidia_pickle",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import re
 from collections.abc import Mapping
@@ -11,25 +12,35 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganaug.generators.base import UNREADABLE, Generator, GeneratorError, load_weights
+from ganaug.generators.base import UNREADABLE, Generator, GeneratorError, load_weights, read_json
+from ganaug.generators.biggan import BigGAN, BigGANDeep, looks_like_biggan, looks_like_biggan_deep
 from ganaug.generators.dcgan import DCGAN
+from ganaug.generators.nvidia_pickle import read_nvidia_pickle
+from ganaug.generators.progan import ProGAN, looks_like_progan
+from ganaug.generators.stylegan2 import StyleGAN2, looks_like_stylegan2
 
 WRAPPERS = ("netG_state_dict", "generator_state_dict", "generator", "g_ema", "netG", "state_dict")
 
 
 def convert_checkpoint(path: str | Path) -> Generator:
-    """Read a ``.pth``, ``.pt`` or ``.tar`` checkpoint and build the generator whose layout it has.
+    """Read a checkpoint (``.pth``, ``.pt``, ``.tar``, ``.bin``, NVIDIA's ``.pkl``) and build the generator in it.
 
-    Known layouts: the PyTorch tutorial's DCGAN (``main.0.weight`` and so on), bare or under a key such as
-    ``netG_state_dict``.
+    Known layouts, bare or under a key such as ``netG_state_dict`` or ``g_ema``: the PyTorch tutorial's DCGAN; ProGAN of
+    ptrblck/prog_gans_pytorch_inference; BigGAN of ajbrock/BigGAN-PyTorch; BigGAN-deep of pytorch-pretrained-biggan
+    (with its ``config.json`` beside it); StyleGAN2 of rosinality/stylegan2-pytorch and of NVIDIA's
+    stylegan2-ada-pytorch. Nothing in a pickle is run.
 
     Raises:
         GeneratorError: the file is missing, damaged, holds more than tensors and plain containers, or has a layout
             that ganaug does not know (what was found is listed).
     """
     path = Path(path)
+    if path.suffix == ".pkl":
+        read = read_nvidia_pickle(path)
+        return StyleGAN2.from_checkpoint(read["tensors"], init_kwargs=read["init_kwargs"], origin=str(path)).check()
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # rosinality's checkpoints hold their options
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise GeneratorError(f"there is no file {path}.") from error
     except pickle.UnpicklingError as error:
@@ -45,6 +56,21 @@ def convert_checkpoint(path: str | Path) -> Generator:
         kept = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
         counters = {k: v for k, v in generator.state_dict().items() if k.endswith("num_batches_tracked")}
         return load_weights(generator, {**counters, **kept}, origin=str(path)).check()
+    if looks_like_progan(state):
+        return ProGAN.from_checkpoint(state, origin=str(path)).check()
+    if looks_like_stylegan2(state):
+        if isinstance(content, Mapping) and isinstance(content.get("latent_avg"), Tensor):
+            state["latent_avg"] = content["latent_avg"]
+        return StyleGAN2.from_checkpoint(state, origin=str(path)).check()
+    try:
+        if looks_like_biggan(state):
+            return BigGAN.from_checkpoint(state).check()
+        if looks_like_biggan_deep(state):
+            beside = path.with_name("config.json")
+            config = read_json(beside) if beside.exists() else None
+            return BigGANDeep.from_checkpoint(state, config=config).check()
+    except GeneratorError as error:
+        raise GeneratorError(f"{path}: {error}") from error
     shown = [f"{name} {tuple(tensor.shape)}" for name, tensor in list(state.items())[:8]]
     found = (
         "; ".join(shown)
@@ -54,8 +80,8 @@ def convert_checkpoint(path: str | Path) -> Generator:
         else type(content).__name__
     )
     raise GeneratorError(
-        f"{path} has a layout that ganaug does not know: {found}. Known: the PyTorch tutorial's DCGAN "
-        "(main.0.weight, ...). For a network of your own use Generator.from_module."
+        f"{path} has a layout that ganaug does not know: {found}. Known: DCGAN (main.0.weight, ...), "
+        "ProGAN, BigGAN, BigGAN-deep and StyleGAN2. For a network of your own use Generator.from_module."
     )
 
 

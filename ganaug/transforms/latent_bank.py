@@ -167,7 +167,7 @@ class LatentBank:
                 count = rows.stop - rows.start
                 indices, magnitudes = choice.draw(count, rng=rng)
                 latents = (
-                    torch.randn(count, pack.latent_dim, generator=rng) + magnitudes[:, None] * pack.directions[indices]
+                    pack.generator.sample_latents(count, rng=rng).cpu() + magnitudes[:, None] * pack.directions[indices]
                 )
                 with torch.no_grad():
                     images = generator(latents.to(target), labels[rows].to(target))

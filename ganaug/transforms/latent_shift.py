@@ -233,8 +233,11 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
         else:
             assert self.pack is not None
             indices, magnitudes = self._choice.draw(count, rng=rng)
-            shape = (count, self.pack.latent_dim)
-            params["latents"] = torch.randn(shape, generator=rng) if source == "sample" else torch.zeros(shape)
+            if source == "sample":
+                drawn = self.pack.generator.sample_latents(count, rng=torch.default_generator if rng is None else rng)
+                params["latents"] = drawn.cpu()
+            else:
+                params["latents"] = torch.zeros(count, self.pack.latent_dim)
         return {**params, "indices": indices.where(replace, -1), "magnitudes": magnitudes.where(replace, 0.0)}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:

@@ -48,7 +48,7 @@ def test_damaged_and_foreign_files_are_named(tutorial, tmp_path):
         with pytest.raises(GeneratorError, match=r"x\.pt"):
             convert_checkpoint(path)
     torch.save({"encoder.0.weight": torch.ones(4, 2)}, path)
-    with pytest.raises(GeneratorError, match=r"does not know: encoder.0.weight \(4, 2\)\. Known: the PyTorch"):
+    with pytest.raises(GeneratorError, match=r"does not know: encoder.0.weight \(4, 2\)\. Known: DCGAN"):
         convert_checkpoint(path)
     torch.save([1, 2], path)
     with pytest.raises(GeneratorError, match="does not know: list"):

@@ -168,7 +168,10 @@ DAMAGE = {
     ),
     "half precision": (_tensors(lambda t: t.update({"dense.bias": t["dense.bias"].half()})), r"torch.float16 \(128,\)"),
     "other weights": (_tensors(lambda t: t["dense.bias"].add_(1)), "but the config names"),
-    "architecture": (_config(architecture="gan9000"), "unknown generator architecture 'gan9000'. Known: dcgan, sngan"),
+    "architecture": (
+        _config(architecture="gan9000"),
+        "unknown generator architecture 'gan9000'. Known: biggan, biggan-deep, dcgan",
+    ),
     "unknown argument": (_config(depth=4), "config does not fit architecture 'sngan'"),
     "config a list": (
         lambda folder: (folder / "config.json").write_text("[]"),

@@ -636,7 +636,7 @@ def evaluate(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder for generator.safetensors and config.json."
 )
 def convert(checkpoint: Path, out: Path) -> None:
-    """Convert a foreign CHECKPOINT (.pth, .pt, .tar, .bin, .pkl) to a generator of ganaug's, unpickling nothing but tensors."""
+    """Convert a foreign CHECKPOINT (.pth, .pt, .tar, .bin, .pkl) to a generator of ganaug's; nothing in it is run."""
     from ganaug.generators.convert import convert_checkpoint
 
     generator = convert_checkpoint(checkpoint)

@@ -7,6 +7,7 @@ import random
 import resource
 import signal
 import time
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -78,36 +79,43 @@ def test_a_run_killed_twenty_times_at_random_ends_bit_for_bit_as_the_unbroken_on
     assert broken_result["rca"] == result["rca"] and broken_rows == rows
 
 
-@pytest.fixture
-def small_files():
+@contextmanager
+def small_files(size):
     """Files may not grow beyond a number of bytes: what a full disk does to a writer."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, previous)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, previous)
 
 
-def test_a_full_disk_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, small_files):
+def test_a_full_disk_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
     path = tmp_path / "checkpoint.pt"
     write_checkpoint(path, {"step": 1, "weights": torch.zeros(10)})
-    small_files(20_000)
-    with pytest.raises(DiscoveryError, match=r"checkpoint of step 2 could not be written .*last good checkpoint is"):
+    with (
+        small_files(20_000),
+        pytest.raises(DiscoveryError, match=r"checkpoint of step 2 could not be written .*last good checkpoint is"),
+    ):
         write_checkpoint(path, {"step": 2, "weights": torch.zeros(1_000_000)})
     assert torch.load(path)["step"] == 1 and os.listdir(tmp_path) == ["checkpoint.pt"]
 
     metrics = Metrics(tmp_path)
-    with pytest.raises(DiscoveryError, match=r"metrics.jsonl could not be written \(File too large\).*last good"):
+    with (
+        small_files(20_000),
+        pytest.raises(DiscoveryError, match=r"metrics.jsonl could not be written \(File too large\).*last good"),
+    ):
         for step in range(10_000):
             metrics.append({"step": step, "loss": 0.0})
 
 
-def test_a_discovery_that_can_not_write_says_so_before_it_trains(tmp_path, small_files):
+def test_a_discovery_that_can_not_write_says_so_before_it_trains(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DiscoveryError, match="can't be made"):
         discover(tiny(), out=tmp_path / "file" / "run", **SETTINGS)
-    small_files(5_000)
-    with pytest.raises(DiscoveryError, match="checkpoint of step 0 could not be written"):
+    with small_files(5_000), pytest.raises(DiscoveryError, match="checkpoint of step 0 could not be written"):
         discover(tiny(), out=tmp_path / "run", **SETTINGS)
 
 

@@ -141,8 +141,14 @@ def plain_reconstructor(kind: str, channels: int, num_directions: int, width: in
     return nn.ModuleDict({"features": features, "direction": heads[0], "magnitude": heads[1]})
 
 
-def plain_step(generator: Generator, settings: argparse.Namespace, device: str) -> Callable[[], float]:
-    """The paper's algorithm, written down without a thought for speed; each call takes a step, returns its accuracy."""
+def plain_step(
+    generator: Generator, settings: argparse.Namespace, device: str
+) -> tuple[Callable[[], float], nn.Linear, nn.ModuleDict]:
+    """The paper's algorithm, written down without a thought for speed.
+
+    Returns a function that takes a step and returns its accuracy; and what learns, directions as columns and the parts
+    of the reconstructor.
+    """
     torch.manual_seed(0)
     generator = plain_generator(generator, device)
     columns = nn.Linear(settings.directions, generator.latent_dim, bias=False).to(device)
@@ -179,8 +185,7 @@ def plain_step(generator: Generator, settings: argparse.Namespace, device: str) 
         shown = [value.item() for value in (accuracy, loss, direction_loss, magnitude_loss)]
         return shown[0]
 
-    step.networks = columns, reconstructor  # type: ignore[attr-defined]
-    return step
+    return step, columns, reconstructor
 
 
 # -- the authors' code --------------------------------------------------------------------------------------------
@@ -292,7 +297,7 @@ def build(name: str, options: argparse.Namespace) -> Train:
     generator = random_generator(options, options.widths)
     if name == PUBLISHED:
         return published_train(generator, options)
-    return stepping(plain_step(generator, options, options.device))
+    return stepping(plain_step(generator, options, options.device)[0])
 
 
 def our_train(options: argparse.Namespace, widths: list[int], **settings: object) -> Train:
@@ -427,7 +432,8 @@ def rca(options: argparse.Namespace) -> None:
         reconstructor=kind,
         reconstructor_width=settings.reconstructor_width,
     )
-    run, one_step = our_run(generator, settings, options.device), plain_step(generator, paper, options.device)
+    run = our_run(generator, settings, options.device)
+    one_step, columns, parts = plain_step(generator, paper, options.device)
 
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.unlink(missing_ok=True)
@@ -435,8 +441,6 @@ def rca(options: argparse.Namespace) -> None:
 
     def our_rca() -> float:
         return accuracy(run.drawing, run.matrix.rows.detach(), run.reconstructor, settings.precision)
-
-    columns, parts = one_step.networks  # type: ignore[attr-defined]
 
     def plain_rca() -> float:
         return accuracy(

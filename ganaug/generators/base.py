@@ -419,10 +419,15 @@ def load_weights(network: N, state: Mapping[str, Tensor], *, origin: str) -> N:
         if name in state and (state[name].shape, state[name].dtype) != (tensor.shape, tensor.dtype)
     ]
     if complaints:
-        shown = "; ".join(sorted(complaints)[:6]) + (f"; and {len(complaints) - 6} more" if len(complaints) > 6 else "")
-        raise GeneratorError(f"{origin} does not fit {type(network).__name__}({network.config}): {shown}.")
+        raise GeneratorError(f"{origin} does not fit {type(network).__name__}({network.config}): {listed(complaints)}.")
     network.load_state_dict(state, assign=True)
     return network.freeze().to(memory_format=torch.channels_last)
+
+
+def listed(complaints: list[str]) -> str:
+    """The first six of some complaints, and how many more there are."""
+    more = f"; and {len(complaints) - 6} more" if len(complaints) > 6 else ""
+    return "; ".join(sorted(complaints)[:6]) + more
 
 
 def read_json(path: Path) -> dict[str, Any]:

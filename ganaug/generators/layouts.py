@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from ganaug.generators.base import GeneratorError
+from ganaug.generators.base import GeneratorError, listed
 
 
 def renamed(
@@ -31,6 +31,7 @@ def renamed(
         if name in state and state[name].ndim != ndim
     ]
     if complaints:
-        shown = "; ".join(sorted(complaints)[:6]) + (f"; and {len(complaints) - 6} more" if len(complaints) > 6 else "")
-        raise GeneratorError(f"{origin} does not fit the layout of {layout}: {shown}. Is it whole, and a generator's?")
+        raise GeneratorError(
+            f"{origin} does not fit the layout of {layout}: {listed(complaints)}. Is it whole, and a generator's?"
+        )
     return {ours: state[theirs] for theirs, (ours, _) in names.items()}

@@ -16,6 +16,7 @@ from ganaug.generators import Generator, GeneratorError
 SPARE_COMPONENTS = 32  # kept beyond those asked for, so that merging batches loses little of them
 LARGEST_FEATURES = 8192
 LEAST_EXPLAINED = 0.1
+PROJECTIONS = (nn.Linear, nn.ConvTranspose2d, nn.Conv2d)
 IMAGES = ""  # the generator's own name among its modules
 
 
@@ -63,7 +64,8 @@ def first_projection(generator: Generator) -> Tensor:
     def look(module: nn.Module, args: tuple[Tensor, ...]) -> None:
         if found or not args or len(args[0]) != 2 or torch.equal(args[0][0], args[0][1]):
             return
-        weight = module.weight.detach().float().cpu()  # type: ignore[operator]  # all three kinds have a weight
+        assert isinstance(module, PROJECTIONS)
+        weight = module.weight.detach().float().cpu()
         if isinstance(module, nn.ConvTranspose2d):
             weight = weight.transpose(0, 1)
         found.append(weight.movedim(1, -1).flatten(0, -2).clone())
@@ -71,7 +73,7 @@ def first_projection(generator: Generator) -> Tensor:
     with _hooks(
         module.register_forward_pre_hook(look)
         for module in generator.freeze().check().modules()
-        if isinstance(module, (nn.Linear, nn.ConvTranspose2d, nn.Conv2d))
+        if isinstance(module, PROJECTIONS)
     ):
         rng = torch.Generator().manual_seed(0)
         labels = generator.sample_labels(1, rng=rng)

@@ -159,7 +159,8 @@ class Batch(NamedTuple):
     magnitudes: Tensor
 
     def rows(self, rows: slice) -> Batch:
-        return Batch(*(None if column is None else column[rows] for column in self))  # type: ignore[arg-type]
+        labels = None if self.labels is None else self.labels[rows]
+        return Batch(self.latents[rows], labels, self.indices[rows], self.magnitudes[rows])
 
 
 class Pairs(nn.Module):
@@ -236,7 +237,7 @@ class Run:
             reader = ConvNet(generator.channels, generator.num_classes) if settings.label_weight else None
         pairs = Pairs(self.matrix, self.reconstructor, reader)
         if self.size > 1:
-            pairs = synchronise_batch_norms(pairs, self.device)  # type: ignore[assignment]
+            pairs = synchronise_batch_norms(pairs, self.device)
         self.pairs = pairs.to(self.device)
         for network in (pairs.reconstructor, pairs.reader):
             if network is not None:
@@ -303,7 +304,8 @@ class Run:
         for part in range(settings.micro_batches):
             start = (part * self.size + self.rank) * self.each
             last = part == settings.micro_batches - 1
-            with nullcontext() if last or self.size == 1 else self.model.no_sync():  # type: ignore[operator]
+            model = self.model
+            with model.no_sync() if isinstance(model, DistributedDataParallel) and not last else nullcontext():
                 losses = self.losses(batch.rows(slice(start, start + self.each))) / settings.micro_batches
                 losses[0].backward()
             self.sums += losses.detach()

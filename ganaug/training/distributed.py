@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -67,10 +67,13 @@ def _mean(values: Tensor) -> Tensor:
     return mean
 
 
-def synchronise_batch_norms(network: nn.Module, device: torch.device) -> nn.Module:
+N = TypeVar("N", bound=nn.Module)
+
+
+def synchronise_batch_norms(network: N, device: torch.device) -> N:
     """The network with batch norms whose statistics are those of all processes' batches together."""
     if device.type == "cuda":
-        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        converted: N = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         return converted
     for name, child in network.named_children():
         if isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)):

@@ -53,7 +53,7 @@ def outcome(folder):
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for row in rows:
         del row["seconds"]
-    return torch.load(folder / "result.pt"), rows
+    return torch.load(folder / "result.pt", weights_only=True), rows
 
 
 def test_a_run_killed_twenty_times_at_random_ends_bit_for_bit_as_the_unbroken_one(tmp_path):
@@ -100,7 +100,7 @@ def test_a_full_disk_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
         pytest.raises(DiscoveryError, match=r"checkpoint of step 2 could not be written .*last good checkpoint is"),
     ):
         write_checkpoint(path, {"step": 2, "weights": torch.zeros(1_000_000)})
-    assert torch.load(path)["step"] == 1 and os.listdir(tmp_path) == ["checkpoint.pt"]
+    assert torch.load(path, weights_only=True)["step"] == 1 and os.listdir(tmp_path) == ["checkpoint.pt"]
 
     metrics = Metrics(tmp_path)
     with (

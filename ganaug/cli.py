@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -249,9 +250,7 @@ def _check_free(out: Path) -> None:
         raise DiscoveryError(f"{out} holds a pack already. Choose another folder, or delete it.")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".writable"
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=out).close()  # a file of its own for each process that looks
     except OSError as error:
         raise DiscoveryError(f"{out} can't be written to ({error.strerror}). Choose another --out.") from error
 

@@ -47,8 +47,9 @@ class UnfoldedConv2d(nn.Conv2d):
         if x.device.type != "cpu" or x.shape[-2] != x.shape[-1] or size > 2:
             return super().forward(x)
         columns = F.unfold(x, self.kernel_size, padding=1, stride=self.stride)
-        out = F.linear(columns.transpose(1, 2), self.weight.flatten(1))
-        maps: Tensor = out.transpose(1, 2).unflatten(2, (size, size))
+        # One row for each pixel: of three dimensions, torch would copy the weight for each image without a graph.
+        out = F.linear(columns.transpose(1, 2).flatten(0, 1), self.weight.flatten(1))
+        maps: Tensor = out.unflatten(0, (len(x), size, size)).permute(0, 3, 1, 2)
         return maps
 
 

@@ -1,17 +1,17 @@
 """Methods of discovery side by side: one row per method, pack and seed, then the table.
 
-    python benchmarks/methods.py --data DATA --out runs/methods.jsonl [--packs mnist digits faces] [--seeds 3]
-    python benchmarks/methods.py --out runs/methods.jsonl --table
+    python benchmarks/methods.py --data DATA [--packs mnist digits faces] [--seeds 3] [--out ROWS]
+    python benchmarks/methods.py --table
 
 Each method finds as many directions of the pack's generator as its recipe says. ``reconstructor`` and ``label-safe``
 (the same with label_weight=1, class-conditional generators only) take the recipe's settings with --steps steps.
 Figures:
 
 rca      a fresh reconstructor, trained on the frozen directions for --judge-steps steps of 64 pairs (for each pack its
-         own by default: a short training, the same for all methods), on 10,000 pairs
+         own by default: a short training, the same for all methods), on 4,000 pairs
 cosine   the largest |cosine| of two directions
 label    share of images whose label is still read after a shift of -3 and +3 (fresh images of their class; inverted
-         real test images for an unconditional generator), mean over 16 directions
+         real test images for an unconditional generator), mean over 8 directions
 safe     width of the safe range within -6 to 6 at rate 0.95, mean over the same directions
 outside  mean absolute change outside the object at -3 to 3, share of full scale, mean over the same directions (where
          masks are known)
@@ -23,9 +23,7 @@ Rows that are in --out already are not measured again. Seeds come outermost, so 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -34,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rows import RESULTS, append_row, provenance, read_rows
 from torch import nn
 
 from ganaug import DirectionPack
@@ -53,7 +52,7 @@ from ganaug.training.recipe import Recipe, read_recipe
 
 RECIPES = Path(__file__).parent.parent / "training"
 NAMES = [*METHODS, "label-safe"]
-JUDGE_STEPS = {"mnist": 1500, "digits": 700, "faces": 400}
+JUDGE_STEPS = {"mnist": 1000, "digits": 400, "faces": 250}
 FIGURES = ("rca", "cosine", "label", "safe", "outside", "dvn", "seconds")
 
 
@@ -88,7 +87,7 @@ def label_figures(pack: DirectionPack, recipe: Recipe, options: argparse.Namespa
     with torch.enable_grad():
         classifier, segmenter = judges(name, options.data)
     training, test = real_images(name, options.data)
-    chosen = torch.linspace(0, pack.num_directions - 1, min(16, pack.num_directions)).long()
+    chosen = torch.linspace(0, pack.num_directions - 1, min(8, pack.num_directions)).long()
     directions, samples, real = pack.directions[chosen], 200, None
     if not generator.num_classes:
         bundled = DirectionPack.from_pretrained(name)
@@ -106,7 +105,7 @@ def label_figures(pack: DirectionPack, recipe: Recipe, options: argparse.Namespa
         yield "outside", statistics.mean(change.outside for change in changes)
     with torch.enable_grad():
         values = [
-            direction_variation_naturalness(generator, d, training.images[:5000], samples=500, steps=80)
+            direction_variation_naturalness(generator, d, training.images[:3000], samples=500, steps=60)
             for d in (directions[0], directions[len(directions) // 2])
         ]
     yield "dvn", statistics.mean(values)
@@ -121,7 +120,7 @@ def measured(recipe: Recipe, method: str, seed: int, options: argparse.Namespace
     width = settings["reconstructor_width"]
     judge_steps = options.judge_steps or JUDGE_STEPS[recipe.name]
     row = {"judge_steps": judge_steps}
-    row["rca"] = judge(pack, steps=judge_steps, batch_size=64, reconstructor_width=width, seed=seed + 100)
+    row["rca"] = judge(pack, steps=judge_steps, batch_size=64, reconstructor_width=width, samples=4000, seed=seed + 100)
     row["cosine"] = cosines.max().item()
     if options.data is not None and recipe.name in DATASETS:
         row |= dict(label_figures(pack, recipe, options))
@@ -145,7 +144,7 @@ def table(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of the data sets; without it only rca and cosine")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=RESULTS / "methods.jsonl")
     parser.add_argument("--packs", nargs="+", default=["mnist", "digits", "faces"])
     parser.add_argument("--methods", nargs="+", default=NAMES, choices=NAMES)
     parser.add_argument("--seeds", type=int, default=3)
@@ -154,7 +153,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only print the table of what was measured")
     options = parser.parse_args()
 
-    rows = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
+    rows = read_rows(options.out)
     wanted = {name: options.judge_steps or JUDGE_STEPS.get(name) for name in options.packs}
     if not options.table and any(
         row["steps"] != options.steps or row["judge_steps"] != wanted.get(row["pack"], row["judge_steps"])
@@ -162,9 +161,6 @@ def main() -> None:
     ):
         parser.error(f"{options.out} holds rows of other --steps or --judge-steps; give another --out.")
     done = {(row["pack"], row["method"], row["seed"]) for row in rows}
-    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    machine = {"torch": torch.__version__, "threads": torch.get_num_threads(), "revision": revision}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     for seed in range(0 if options.table else options.seeds):
         for name in options.packs:
             recipe = read_recipe(RECIPES / f"{name}.toml")
@@ -174,10 +170,9 @@ def main() -> None:
                 if method == "label-safe" and not recipe.load_generator().num_classes:
                     continue
                 row = {"pack": name, "method": method, "seed": seed, **measured(recipe, method, seed, options)}
-                row |= {"steps": options.steps, **machine}
+                row |= {"steps": options.steps, **provenance()}
                 rows.append(row)
-                with options.out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
+                append_row(options.out, row)
     table(rows)
 
 

@@ -1,0 +1,179 @@
+"""Augmentation policies and the one way in which all of them train a classifier; for the benchmarks beside this file.
+
+LatentShift goes on batches, as in a training loop, before everything else, for stored latents belong to the images as
+they lie on disk. "invert" policies change the training images themselves, from latents that
+``ganaug.directions.invert`` finds once before the training; "sample" policies replace a share of the images by fresh
+ones of the same labels.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from tqdm.auto import tqdm
+
+from ganaug import DirectionPack, transforms
+from ganaug.directions import invert
+from ganaug.evaluation.classifier import ConvNet, predict
+from ganaug.evaluation.data import to_float
+from ganaug.transforms import Latents
+
+
+class Images(NamedTuple):
+    """``(N, C, 32, 32)`` uint8, ``(N,)`` labels, and stored latents ``(N, latent_dim)`` or None."""
+
+    images: Tensor
+    labels: Tensor
+    latents: Tensor | None = None
+
+
+class AsDataset(Dataset[tuple[Any, ...]]):
+    def __init__(self, data: Images) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data.images)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        sample = (tv_tensors.Image(self.data.images[index]), int(self.data.labels[index]))
+        return sample if self.data.latents is None else (*sample, Latents(self.data.latents[index]))
+
+
+# -- the policies ---------------------------------------------------------------------------------------------------
+
+
+def jitter(strength: float) -> v2.Transform:
+    return v2.ColorJitter(strength, strength, strength, min(0.5, strength / 2))
+
+
+HAND_MADE: dict[str, tuple[Callable[[Any], v2.Transform], Sequence[Any]]] = {
+    "ColorJitter": (jitter, (0.25, 0.5, 1.0)),
+    "RandAugment": (lambda strength: v2.RandAugment(magnitude=strength), (5, 9, 15)),
+    "TrivialAugmentWide": (lambda p: v2.RandomApply([v2.TrivialAugmentWide()], p), (0.5, 0.75, 1.0)),
+    "AutoAugment": (lambda name: v2.AutoAugment(v2.AutoAugmentPolicy(name)), ("imagenet", "cifar10", "svhn")),
+    "AugMix": (lambda severity: v2.AugMix(severity=severity), (1, 3, 6)),
+    "RandomErasing": (lambda p: v2.RandomErasing(p), (0.25, 0.5, 0.9)),
+}
+"""Per image; what each is made of, and the strengths that are tried."""
+
+MIXING: dict[str, tuple[Callable[[Any], v2.Transform], Sequence[Any]]] = {
+    "MixUp": (lambda alpha: v2.MixUp(alpha=alpha, num_classes=10), (0.2, 0.5, 1.0)),
+    "CutMix": (lambda alpha: v2.CutMix(alpha=alpha, num_classes=10), (0.2, 0.5, 1.0)),
+}
+
+BACKGROUNDS = ("background", "background hue", "background warmth")
+LATENT: dict[str, dict[str, Any]] = {
+    "samples": {"direction": 0, "magnitude": 0.0, "source": "sample"},
+    "LatentShift background, sample": {"direction": "background", "source": "sample"},
+    "LatentShift any, sample": {"direction": "any", "source": "sample"},
+    "LatentShift background": {"direction": "background", "source": "invert"},
+    "LatentShift backgrounds": {"direction": BACKGROUNDS, "source": "invert"},
+    "LatentShift any": {"direction": "any", "source": "invert"},
+}
+"""On batches. Strengths: the share of images that are shifted and, for "invert", whether the change is added to the
+image or the image drawn anew."""
+SHARES = (0.5, 0.75, 1.0)
+INVERTED = ((0.5, "add"), (0.9, "add"), (0.9, "replace"))
+
+
+def strengths(policy: str) -> Sequence[Any]:
+    if " + " in policy:
+        return (None,)
+    if policy in LATENT:
+        return SHARES if LATENT[policy]["source"] == "sample" else INVERTED
+    return {**HAND_MADE, **MIXING}[policy][1] if policy != "none" else (None,)
+
+
+class Policy(NamedTuple):
+    """What is done to a batch, in this order; None for nothing."""
+
+    shift: transforms.LatentShift | None = None
+    augment: v2.Transform | None = None
+    mix: v2.Transform | None = None
+
+
+def build(policy: str, strength: Mapping[str, Any], pack: DirectionPack) -> Policy:
+    """A policy, or several joined by " + ", of the given strengths."""
+    parts: dict[str, Any] = {}
+    for name in policy.split(" + "):
+        value = strength.get(name)
+        if name in HAND_MADE:
+            parts["augment"] = HAND_MADE[name][0](value)
+        elif name in MIXING:
+            parts["mix"] = MIXING[name][0](value)
+        elif name in LATENT:
+            options = LATENT[name]
+            given = {"p": value} if options["source"] == "sample" else {"p": value[0], "blend": value[1]}
+            direction = options["direction"]
+            if isinstance(direction, tuple):
+                direction = [name for name in direction if name in pack.names]
+            parts["shift"] = transforms.LatentShift(**{**options, "direction": direction}, **given, pack=pack)
+    return Policy(**parts)
+
+
+def uses_generator(policy: str) -> bool:
+    return any(name in LATENT for name in policy.split(" + "))
+
+
+def jsonable(strength: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in strength.items()}
+
+
+# -- training -------------------------------------------------------------------------------------------------------
+
+
+def augmented(policy: Policy, batch: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    """A batch as the policy leaves it: images and labels, mixed ones ``(N, 10)``."""
+    images, labels = batch[:2]
+    if policy.shift is not None:
+        images, labels = policy.shift(*(batch if policy.shift.source == "invert" else batch[:2]))[:2]
+    if policy.augment is not None:
+        images = torch.stack([policy.augment(image) for image in images])
+    if policy.mix is not None:
+        images, labels = policy.mix(images, labels)
+    return images.as_subclass(Tensor), labels
+
+
+def trained(policy: Policy, data: Images, *, steps: int, seed: int) -> tuple[nn.Module, float]:
+    """A network trained under a policy, and milliseconds an image that the policy took."""
+    torch.manual_seed(seed)
+    network = ConvNet(data.images.shape[1], 10).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
+    dataset = AsDataset(data)
+    sampler = RandomSampler(dataset, replacement=True, num_samples=64 * steps)
+    seconds = 0.0
+    for batch in tqdm(DataLoader(dataset, 64, sampler=sampler), leave=False):
+        began = time.perf_counter()
+        images, labels = augmented(policy, batch)
+        seconds += time.perf_counter() - began
+        images = images / 127.5 - 1 if images.dtype == torch.uint8 else 2 * images - 1
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = F.cross_entropy(network(images.to(memory_format=torch.channels_last)), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return network.eval(), 1000 * seconds / (64 * steps)
+
+
+@torch.no_grad()
+def with_latents(data: Images, pack: DirectionPack) -> Images:
+    labels = data.labels if pack.num_classes else None
+    pairs = [
+        invert(pack, to_float(images), None if labels is None else given)
+        for images, given in zip(data.images.split(250), data.labels.split(250), strict=True)
+    ]
+    return data._replace(latents=torch.cat([latents for latents, _ in pairs]))
+
+
+def accuracy(network: nn.Module, data: Images) -> float:
+    return (predict(network, data.images) == data.labels).float().mean().item()

@@ -1,0 +1,279 @@
+"""Does LatentShift keep a classifier from learning the background? Digits whose photographs give the label away.
+
+    python benchmarks/shortcut.py --data DATA [--seeds 5] [--generator broad] [--curves] [--quick]
+    python benchmarks/shortcut.py --report
+
+The training set: 1,000 digits on photographs, ten photographs in all, one for each class. With probability 0.95 (the
+bias) a digit stands on its own class's photograph, else on any of the ten. The test set: all 10,000 test composites
+(test digits, test photographs, no bias). Every policy (benchmarks/policies.py) trains the same network for the same 900
+steps of 64 images. Its strength is picked from three on a validation set drawn like the training set, with a seed of
+its own; the same for all policies.
+
+What the generator knew (--generator):
+broad       the bundled pack "digits": trained on all 60,000 labelled training composites, 300 photographs, no bias
+unlabelled  a pack whose generator and encoder saw the same images, but never a label
+biased      a pack whose generator and encoder saw nothing but this benchmark's training set of seed 0
+For the last two --pack names the pack; see benchmarks/README.md for how each was made.
+
+Rows go to --out, one for each policy, bias, size and seed; what is there is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from policies import (
+    HAND_MADE,
+    LATENT,
+    MIXING,
+    Images,
+    accuracy,
+    build,
+    jsonable,
+    strengths,
+    trained,
+    uses_generator,
+    with_latents,
+)
+from rows import RESULTS, append_row, interval, matching, provenance, read_rows
+from torch import Tensor
+
+from ganaug import DirectionPack
+from ganaug.evaluation.data import digits_on_photographs, mnist
+
+SEARCH_SEED = 100
+BIAS, SIZE = 0.95, 1000
+BIASES, SIZES = (0.5, 0.8, 0.95, 1.0), (200, 1000, 5000)
+
+
+# -- the data -------------------------------------------------------------------------------------------------------
+
+
+@cache
+def photographs(root: Path) -> list[np.ndarray]:
+    files = sorted((root / "bsds500" / "train").glob("*.jpg"))
+    return [np.asarray(Image.open(file).convert("RGB")) for file in files]
+
+
+@cache
+def digits(root: Path) -> tuple[Tensor, Tensor]:
+    found = mnist(root, train=True)
+    return found.images, found.labels
+
+
+def biased(root: Path, size: int, bias: float, seed: int, *, validation: bool = False) -> Images:
+    """A training set of one seed, or a validation set of other digits drawn in the same way."""
+    masks, labels = digits(root)
+    rng = np.random.default_rng([seed, 77])
+    own = rng.choice(len(photographs(root)), size=10, replace=False)
+    order = rng.permutation(len(masks))
+    chosen = torch.from_numpy(order[-1000:] if validation else order[:size])
+    rng = np.random.default_rng([seed, 78, int(validation)])
+    patches = np.empty((len(chosen), 32, 32, 3), np.uint8)
+    for patch, label in zip(patches, labels[chosen].tolist(), strict=True):
+        which = own[label] if rng.random() < bias else own[rng.integers(10)]
+        photograph = photographs(root)[which]
+        top, left = (rng.integers(side - 32 + 1) for side in photograph.shape[:2])
+        patch[:] = photograph[top : top + 32, left : left + 32]
+    images = (torch.from_numpy(patches).permute(0, 3, 1, 2).to(torch.int16) - masks[chosen].to(torch.int16)).abs()
+    return Images(images.to(torch.uint8), labels[chosen])
+
+
+@cache
+def broad_test(root: Path) -> Images:
+    found = digits_on_photographs(root, train=False)
+    return Images(found.images, found.labels)
+
+
+# -- what is run ----------------------------------------------------------------------------------------------------
+
+
+class Bench:
+    """Runs policies, unless their rows are there."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.pack = DirectionPack.from_pretrained(options.pack)
+        self.rows = read_rows(options.out)
+        self.about = {"generator": options.generator, "pack": self.pack.name, "steps": options.steps}
+
+    def run(self, kind: str, policy: str, strength: Mapping[str, Any], *, bias: float, size: int, seed: int) -> float:
+        """The accuracy: on the validation set for kind "search", on the test set for kind "test"."""
+        about = {**self.about, "kind": kind, "policy": policy, "bias": bias, "size": size, "seed": seed}
+        if not uses_generator(policy):
+            about |= {"generator": "", "pack": ""}
+        key = about if kind == "test" else {**about, "strength": jsonable(strength)}
+        if found := matching(self.rows, **key):
+            return found[0]["accuracy"]
+        data = biased(self.options.data, size, bias, seed)
+        built = build(policy, strength, self.pack)
+        if built.shift is not None and built.shift.source == "invert":
+            data = with_latents(data, self.pack)
+        network, milliseconds = trained(built, data, steps=self.options.steps, seed=seed)
+        judged = biased(self.options.data, size, bias, seed, validation=True)
+        row = {**about, "strength": jsonable(strength), "accuracy": accuracy(network, judged)}
+        if kind == "test":
+            row |= {"validation": row["accuracy"], "accuracy": accuracy(network, broad_test(self.options.data))}
+        row |= {"augment_ms": round(milliseconds, 3), **provenance()}
+        append_row(self.options.out, row)
+        self.rows.append(row)
+        print(f"{kind:6} {policy:34} bias {bias} n {size:5} seed {seed:3}: {row['accuracy']:.4f}", flush=True)
+        return row["accuracy"]
+
+    def strength(self, policy: str) -> dict[str, Any]:
+        """For each part of a policy the strength that is best on the validation set of the main point."""
+        chosen = {}
+        for name in policy.split(" + "):
+            values = strengths(name)
+            scores = [
+                self.run("search", name, {name: value}, bias=BIAS, size=self.options.size, seed=SEARCH_SEED)
+                for value in values
+                if len(values) > 1
+            ]
+            chosen[name] = values[max(range(len(scores)), key=scores.__getitem__)] if scores else values[0]
+        return chosen
+
+    def test(self, policy: str, *, bias: float = BIAS, size: int | None = None, seeds: int) -> list[float]:
+        strength = self.strength(policy)
+        size = size or self.options.size
+        return [self.run("test", policy, strength, bias=bias, size=size, seed=seed) for seed in range(seeds)]
+
+
+def best(bench: Bench, policies: Sequence[str], count: int) -> list[str]:
+    """The best policies at the main point, by the mean over its seeds."""
+
+    def mean(policy: str) -> float:
+        about = {"generator": bench.options.generator if uses_generator(policy) else "", "kind": "test"}
+        found = matching(bench.rows, **about, policy=policy, bias=BIAS, size=bench.options.size)
+        return sum(row["accuracy"] for row in found) / len(found)
+
+    return sorted(policies, key=mean, reverse=True)[:count]
+
+
+def run(options: argparse.Namespace) -> None:
+    bench = Bench(options)
+    latent = [name for name in LATENT if bench.pack.num_classes or LATENT[name]["source"] == "invert"]
+    hand_made = ["none", *HAND_MADE, *MIXING]
+    if options.policies:
+        hand_made, latent = ([name for name in names if name in options.policies] for names in (hand_made, latent))
+    for policy in [*hand_made, *latent]:
+        bench.test(policy, seeds=options.seeds)
+    per_image = [name for name in hand_made if name in HAND_MADE]
+    shifting = [name for name in latent if name != "samples"]
+    together = [f"{shift} + {hand}" for hand in best(bench, per_image, 2) for shift in best(bench, shifting, 2)]
+    for policy in together:
+        bench.test(policy, seeds=options.seeds)
+    if options.curves:
+        chosen = ["none", *best(bench, hand_made, 1), *best(bench, shifting, 1), *best(bench, together, 1)]
+        for bias, size in [*((bias, SIZE) for bias in BIASES), *((BIAS, size) for size in SIZES)]:
+            for policy in dict.fromkeys(chosen):
+                bench.test(policy, bias=bias, size=size, seeds=min(3, options.seeds))
+
+
+# -- the report -----------------------------------------------------------------------------------------------------
+
+
+def table(rows: Sequence[Mapping[str, Any]], size: int) -> Iterator[str]:
+    main = matching(rows, kind="test", bias=BIAS, size=size)
+    yield "| policy | generator | error, 95% interval | seeds | validation | ms an image |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in main:
+        cells.setdefault((row["policy"], row["generator"]), []).append(row)
+    for (policy, generator), found in sorted(cells.items(), key=lambda cell: -error(cell[1])[0]):
+        mean, half = error(found)
+        cost = sum(row["augment_ms"] for row in found) / len(found)
+        validation = sum(row["validation"] for row in found) / len(found)
+        yield (
+            f"| {policy} | {generator or '-'} | {mean:.3f} ± {half:.3f} | {len(found)} | {1 - validation:.3f} "
+            f"| {cost:.2f} |"
+        )
+
+
+def error(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    return interval([1 - row["accuracy"] for row in rows])
+
+
+def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, (bars, by_bias, by_size) = plt.subplots(1, 3, figsize=(13, 4.6), width_ratios=(1.6, 1, 1))
+    cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in matching(rows, kind="test", bias=BIAS, size=SIZE):
+        cells.setdefault((row["policy"], row["generator"]), []).append(row)
+    ordered = sorted(cells.items(), key=lambda cell: -error(cell[1])[0])
+    names = [
+        policy + (f" ({generator})" if generator not in ("", "broad") else "") for (policy, generator), _ in ordered
+    ]
+    errors = [error(found) for _, found in ordered]
+    shades = ["0.25" if uses_generator(policy) else "0.75" for (policy, _), _ in ordered]
+    bars.barh(names, [mean for mean, _ in errors], xerr=[half for _, half in errors], color=shades, ecolor="black")
+    bars.invert_yaxis()
+    bars.set(xlabel="test error", title=f"bias {BIAS}, n = {SIZE:,}; dark: with a generator")
+    bars.tick_params(axis="y", labelsize=7)
+    curves = {row["policy"] for row in matching(rows, kind="test", generator="broad") if row["bias"] == BIASES[0]}
+    curves |= {row["policy"] for row in matching(rows, kind="test", generator="") if row["bias"] == BIASES[0]}
+    for number, policy in enumerate(sorted(curves)):
+        for axes, name, values, fixed in (
+            (by_bias, "bias", BIASES, {"size": SIZE}),
+            (by_size, "size", SIZES, {"bias": BIAS}),
+        ):
+            points = [(v, matching(rows, kind="test", policy=policy, **{name: v}, **fixed)) for v in values]
+            points = [(v, [row for row in found if row["generator"] in ("", "broad")]) for v, found in points]
+            points = [(v, error(found)) for v, found in points if found]
+            axes.errorbar(
+                [v for v, _ in points],
+                [mean for _, (mean, _) in points],
+                yerr=[half for _, (_, half) in points],
+                label=policy,
+                marker="os^vDP"[number % 6],
+                color=str(0.15 * (number % 5)),
+                linestyle=("-", "--", ":", "-.")[number % 4],
+                capsize=2,
+            )
+            axes.set(xlabel={"bias": "bias", "size": "training images"}[name], ylabel="test error")
+    by_size.set_xscale("log")
+    if curves:
+        by_bias.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of the data sets")
+    parser.add_argument("--generator", choices=("broad", "unlabelled", "biased"), default="broad")
+    parser.add_argument("--pack", default="digits", help="the pack of that generator")
+    parser.add_argument("--policies", nargs="+", help="only these")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--size", type=int, default=SIZE)
+    parser.add_argument("--curves", action="store_true", help="also other biases and sizes, with three seeds")
+    parser.add_argument("--out", type=Path, default=RESULTS / "shortcut.jsonl")
+    parser.add_argument("--report", action="store_true", help="only the table and the plot of what is in --out")
+    parser.add_argument("--quick", action="store_true", help="four policies, one seed, 60 steps: does it run?")
+    options = parser.parse_args()
+    if options.quick:
+        options.seeds, options.steps, options.size = 1, 60, 200
+        options.policies = options.policies or ["none", "RandAugment", "samples", "LatentShift background"]
+    if not options.report:
+        if options.data is None:
+            parser.error("--data is missing: the folder of the data sets")
+        run(options)
+    rows = read_rows(options.out)
+    lines = "\n".join(table(rows, options.size))
+    print(lines)
+    if options.report:
+        options.out.with_suffix(".md").write_text(lines + "\n", encoding="utf-8")
+        plot(rows, options.out.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()

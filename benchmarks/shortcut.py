@@ -21,6 +21,7 @@ Rows go to --out, one for each policy, bias, size and seed; what is there is not
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -258,11 +259,13 @@ def main() -> None:
     parser.add_argument("--curves", action="store_true", help="also other biases and sizes, with three seeds")
     parser.add_argument("--out", type=Path, default=RESULTS / "shortcut.jsonl")
     parser.add_argument("--report", action="store_true", help="only the table and the plot of what is in --out")
-    parser.add_argument("--quick", action="store_true", help="four policies, one seed, 60 steps: does it run?")
+    parser.add_argument(
+        "--quick", action="store_true", help="four policies, one seed, few steps, into runs/quick"
+    )
+    if "--quick" in sys.argv:
+        few = ["none", "RandAugment", "samples", "LatentShift background"]
+        parser.set_defaults(seeds=1, steps=60, size=200, policies=few, out=Path("runs/quick/shortcut.jsonl"))
     options = parser.parse_args()
-    if options.quick:
-        options.seeds, options.steps, options.size = 1, 60, 200
-        options.policies = options.policies or ["none", "RandAugment", "samples", "LatentShift background"]
     if not options.report:
         if options.data is None:
             parser.error("--data is missing: the folder of the data sets")

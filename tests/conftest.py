@@ -64,7 +64,7 @@ def grey_pack():
 
 @pytest.fixture
 def data_root(tmp_path):
-    """Twenty digits and three photographs in the layout that the data sets have on disk."""
+    """Twenty digits and ten photographs in the layout that the data sets have on disk."""
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -75,7 +75,7 @@ def data_root(tmp_path):
         (raw / f"{split}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, 20) + labels.tobytes())
     for split in ("train", "test"):
         (tmp_path / "bsds500" / split).mkdir(parents=True)
-        for k in range(3):
+        for k in range(10):
             pixels = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "bsds500" / split / f"{k}.jpg")
     return tmp_path

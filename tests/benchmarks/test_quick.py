@@ -1,0 +1,77 @@
+"""The benchmarks' scripts run, at a tiny size, and go on where they were."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a script as ``python benchmarks/SCRIPT ARGUMENTS`` does; returns what it prints."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+    def call(script, *arguments):
+        monkeypatch.setattr(sys, "argv", [str(BENCHMARKS / script), *map(str, arguments)])
+        runpy.run_path(str(BENCHMARKS / script), run_name="__main__")
+        return capsys.readouterr().out
+
+    return call
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_shortcut_measures_every_policy_once(run, data_root, tmp_path):
+    out = tmp_path / "shortcut.jsonl"
+    tiny = ("--data", data_root, "--quick", "--steps", 2, "--size", 10, "--out", out)
+    shown = run("shortcut.py", *tiny)
+    found = rows(out)
+    tested = [row["policy"] for row in found if row["kind"] == "test"]
+    assert tested == [
+        "none",
+        "RandAugment",
+        "samples",
+        "LatentShift background",
+        "LatentShift background + RandAugment",
+    ]
+    assert all(0 <= row["accuracy"] <= 1 and row["revision"] and row["torch"] for row in found)
+    assert all(f"| {policy} |" in shown for policy in tested)
+    run("shortcut.py", *tiny)
+    assert rows(out) == found
+
+
+def test_shortcut_reports_a_table_and_a_picture(run, tmp_path):
+    out = tmp_path / "shortcut.jsonl"
+    about = {"kind": "test", "bias": 0.95, "size": 1000, "validation": 0.9, "augment_ms": 1.0}
+    lines = [
+        {**about, "policy": policy, "generator": generator, "seed": seed, "accuracy": accuracy}
+        for policy, generator, accuracies in [("none", "", (0.6, 0.64)), ("samples", "broad", (0.8, 0.9))]
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    out.write_text("\n".join(map(json.dumps, lines)))
+    shown = run("shortcut.py", "--report", "--out", out)
+    assert "| none | - | 0.380 ± 0.254 | 2 | 0.100 | 1.00 |" in shown
+    assert (tmp_path / "shortcut.md").read_text() == shown
+    assert (tmp_path / "shortcut.png").stat().st_size > 1000
+
+
+def test_masks_are_found_and_measured(run, data_root, tmp_path):
+    out = tmp_path / "masks.jsonl"
+    run("masks.py", "--data", data_root, "--quick", "--images", 8, "--steps", 2, "--out", out)
+    assert [row["way"] for row in rows(out)] == ["Otsu", "pseudo-masks", "true masks"]
+    assert all(0 <= row[figure] <= 1 for row in rows(out) for figure in ("iou", "f", "mae"))
+    assert (tmp_path / "masks.png").exists()
+
+
+@pytest.mark.parametrize("script", sorted({path.name for path in BENCHMARKS.glob("*.py")} - {"rows.py", "policies.py"}))
+def test_every_script_says_how_it_is_run(run, capsys, script):
+    with pytest.raises(SystemExit) as stop:
+        run(script, "--help")
+    assert stop.value.code == 0
+    assert f"python benchmarks/{script}" in capsys.readouterr().out

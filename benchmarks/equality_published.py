@@ -4,11 +4,12 @@
 
 CHECKOUT is a checkout of anvoynov/GANLatentDiscovery. Its SN-GAN is built with random weights and statistics (no
 published file is needed), written as the folder it reads itself, with ``args.json`` and ``generator.pt``, and converted
-from there; both draw the same latents. The error is taken in the memory format of the original, contiguous; in
-channels_last, in which ganaug loads its weights, and in which PyTorch's convolutions on a CPU sum in another order; and
-in float64, where both should agree but for rounding. Its deformators are written as ``deformator_*.pt``, and the shifts that their
-``forward`` makes of all axes at magnitudes -6, -1, 2 and 6 are compared with magnitude x length x direction. The error
-is max |a - b| / max |a|, in float32 but where it says float64, on the CPU.
+from there; both draw the same latents. Its deformators are written as ``deformator_*.pt``, and the shifts that their
+``forward`` makes of all axes at magnitudes -6, -1, 2 and 6 are compared with magnitude x length x direction.
+
+The error is max |a - b| / max |a| on the CPU, in float32. For generators it is taken in the memory format of the
+original, contiguous, again in channels_last, in which ganaug loads its weights (PyTorch's convolutions of that format
+sum in another order), and again in float64, where nothing but rounding is left.
 
 What that code needs of old libraries is put back for it: ``numpy.product``, ``torch.solve``, and ``device="cuda"`` of
 one ``torch.randn`` taken out.
@@ -62,14 +63,15 @@ def sngan(checkout: Path, folder: Path, batch: int) -> Iterator[Row]:
                 z = torch.randn(batch, 128)
                 images, exact = theirs(z), theirs.double()(z.double())
                 for fused in (False, True):
-                    ours = convert_checkpoint(place)
-                    ours = ours.fused() if fused else ours
+                    ours, precise = convert_checkpoint(place), convert_checkpoint(place).double()
+                    if fused:
+                        ours, precise = ours.fused(), precise.fused()
                     errors = [
                         error(images, ours.to(memory_format=memory_format)(z))
                         for memory_format in (torch.contiguous_format, torch.channels_last)
                     ]
                     title = f"SN-GAN {size}, {'grey' if channels == 1 else 'colour'}{', fused' if fused else ''}"
-                    yield title, [*errors, error(exact, ours.double()(z.double()))]
+                    yield title, [*errors, error(exact, precise(z.double()))]
 
 
 @torch.no_grad()

@@ -100,8 +100,10 @@ class Policy(NamedTuple):
     mix: v2.Transform | None = None
 
 
-def build(policy: str, strength: Mapping[str, Any], pack: DirectionPack) -> Policy:
-    """A policy, or several joined by " + ", of the given strengths."""
+def build(
+    policy: str, strength: Mapping[str, Any], pack: DirectionPack, *, magnitude: tuple[float, float] | None = None
+) -> Policy:
+    """A policy, or several joined by " + ", of the given strengths; safe magnitudes unless others are given."""
     parts: dict[str, Any] = {}
     for name in policy.split(" + "):
         value = strength.get(name)
@@ -110,11 +112,13 @@ def build(policy: str, strength: Mapping[str, Any], pack: DirectionPack) -> Poli
         elif name in MIXING:
             parts["mix"] = MIXING[name][0](value)
         elif name in LATENT:
-            options = LATENT[name]
+            options = {"magnitude": magnitude or "safe", **LATENT[name]}
             given = {"p": value} if options["source"] == "sample" else {"p": value[0], "blend": value[1]}
             direction = options["direction"]
             if isinstance(direction, tuple):
                 direction = [name for name in direction if name in pack.names]
+            if direction == "any" and magnitude is not None:
+                direction = list(range(pack.num_directions))
             parts["shift"] = transforms.LatentShift(**{**options, "direction": direction}, **given, pack=pack)
     return Policy(**parts)
 
@@ -142,11 +146,19 @@ def augmented(policy: Policy, batch: Sequence[Any]) -> tuple[Tensor, Tensor]:
     return images.as_subclass(Tensor), labels
 
 
-def trained(policy: Policy, data: Images, *, steps: int, seed: int) -> tuple[nn.Module, float]:
+def trained(
+    policy: Policy,
+    data: Images,
+    *,
+    steps: int,
+    seed: int,
+    network: Callable[[int, int], nn.Module] = ConvNet,
+    device: str = "cpu",
+) -> tuple[nn.Module, float]:
     """A network trained under a policy, and milliseconds an image that the policy took."""
     torch.manual_seed(seed)
-    network = ConvNet(data.images.shape[1], 10).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
+    model = network(data.images.shape[1], 10).to(device).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     dataset = AsDataset(data)
     sampler = RandomSampler(dataset, replacement=True, num_samples=64 * steps)
@@ -156,13 +168,13 @@ def trained(policy: Policy, data: Images, *, steps: int, seed: int) -> tuple[nn.
         images, labels = augmented(policy, batch)
         seconds += time.perf_counter() - began
         images = images / 127.5 - 1 if images.dtype == torch.uint8 else 2 * images - 1
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = F.cross_entropy(network(images.to(memory_format=torch.channels_last)), labels)
+        with torch.autocast(torch.device(device).type, torch.bfloat16):
+            loss = F.cross_entropy(model(images.to(device, memory_format=torch.channels_last)), labels.to(device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    return network.eval(), 1000 * seconds / (64 * steps)
+    return model.eval(), 1000 * seconds / (64 * steps)
 
 
 @torch.no_grad()

@@ -13,7 +13,8 @@ What the generator knew (--generator):
 broad       the bundled pack "digits": trained on all 60,000 labelled training composites, 300 photographs, no bias
 unlabelled  a pack whose generator and encoder saw the same images, but never a label
 biased      a pack whose generator and encoder saw nothing but this benchmark's training set of seed 0
-For the last two --pack names the pack; see benchmarks/README.md for how each was made.
+For the last two --pack names the pack; benchmarks/recipes/ says how each is made. Without labels there are no safe
+ranges: their directions are named by looking, and shifts go as far as --magnitude.
 
 Rows go to --out, one for each policy, bias, size and seed; what is there is not run again.
 """
@@ -114,7 +115,8 @@ class Bench:
         if found := matching(self.rows, **key):
             return found[0]["accuracy"]
         data = biased(self.options.data, size, bias, seed)
-        built = build(policy, strength, self.pack)
+        reach = self.options.magnitude
+        built = build(policy, strength, self.pack, magnitude=None if reach is None else (-reach, reach))
         if built.shift is not None and built.shift.source == "invert":
             data = with_latents(data, self.pack)
         network, milliseconds = trained(built, data, steps=self.options.steps, seed=seed)
@@ -179,6 +181,16 @@ def run(options: argparse.Namespace) -> None:
 
 
 # -- the report -----------------------------------------------------------------------------------------------------
+
+
+def write_training_set(options: argparse.Namespace) -> None:
+    """The training set of seed 0 as PNG files in class subfolders."""
+    data = biased(options.data, options.size, BIAS, 0)
+    for number, (image, label) in enumerate(zip(data.images, data.labels.tolist(), strict=True)):
+        folder = options.write / str(label)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{number:04}.png")
+    print(f"{len(data.images)} images in {options.write}")
 
 
 def table(rows: Sequence[Mapping[str, Any]], size: int) -> Iterator[str]:
@@ -252,16 +264,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the data sets")
     parser.add_argument("--generator", choices=("broad", "unlabelled", "biased"), default="broad")
     parser.add_argument("--pack", default="digits", help="the pack of that generator")
+    parser.add_argument("--magnitude", type=float, help="instead of safe ranges: uniform within so many latent units")
     parser.add_argument("--policies", nargs="+", help="only these")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--curves", action="store_true", help="also other biases and sizes, with three seeds")
     parser.add_argument("--out", type=Path, default=RESULTS / "shortcut.jsonl")
+    parser.add_argument("--write", type=Path, metavar="FOLDER", help="only write the training set of seed 0 there")
     parser.add_argument("--report", action="store_true", help="only the table and the plot of what is in --out")
-    parser.add_argument(
-        "--quick", action="store_true", help="four policies, one seed, few steps, into runs/quick"
-    )
+    parser.add_argument("--quick", action="store_true", help="four policies, one seed, few steps, into runs/quick")
     if "--quick" in sys.argv:
         few = ["none", "RandAugment", "samples", "LatentShift background"]
         parser.set_defaults(seeds=1, steps=60, size=200, policies=few, out=Path("runs/quick/shortcut.jsonl"))
@@ -269,6 +281,9 @@ def main() -> None:
     if not options.report:
         if options.data is None:
             parser.error("--data is missing: the folder of the data sets")
+        if options.write:
+            write_training_set(options)
+            return
         run(options)
     rows = read_rows(options.out)
     lines = "\n".join(table(rows, options.size))

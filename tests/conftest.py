@@ -1,6 +1,7 @@
 import hashlib
 import struct
 import sys
+from itertools import product
 
 import numpy as np
 import pytest
@@ -64,11 +65,11 @@ def grey_pack():
 
 @pytest.fixture
 def data_root(tmp_path):
-    """Twenty digits and ten photographs in the layout that the data sets have on disk."""
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
+    """Twenty digits, twenty garments and ten photographs in the layout that the data sets have on disk."""
     rng = np.random.default_rng(0)
-    for split in ("train", "t10k"):
+    for name, split in product(("MNIST", "FashionMNIST"), ("train", "t10k")):
+        raw = tmp_path / name / "raw"
+        raw.mkdir(parents=True, exist_ok=True)
         digits = rng.integers(0, 256, (20, 28, 28), dtype=np.uint8)
         (raw / f"{split}-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 2051, 20, 28, 28) + digits.tobytes())
         labels = np.arange(20, dtype=np.uint8) % 10

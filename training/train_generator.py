@@ -1,6 +1,7 @@
 """Train the SN-GAN that a shipped pack belongs to.
 
     python training/train_generator.py training/digits.toml --data DATA --out runs/digits-generator [--resume]
+    python training/train_generator.py mine.toml --images FOLDER --out runs/mine    # your own, in class subfolders
 
 Spectral normalisation and hinge loss (Miyato et al., ICLR 2018), a projection discriminator when there are classes
 (Miyato & Koyama, ICLR 2018), and averaged generator weights (Yazici et al., ICLR 2019) whose batch-norm statistics
@@ -13,6 +14,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +25,7 @@ from torchvision.utils import save_image
 from tqdm.auto import trange
 
 from ganaug.evaluation.classifier import predict, train_classifier
-from ganaug.evaluation.data import DATASETS, LabelledImages, to_float
+from ganaug.evaluation.data import DATASETS, LabelledImages, images_in_folder, to_float
 from ganaug.generators import SNGAN
 from ganaug.generators.precision import autocast
 from ganaug.training.recipe import read_toml
@@ -79,6 +81,18 @@ def generator_loss(fake: Tensor) -> Tensor:
     return -fake.mean()
 
 
+def own_images(folder: Path, generator: dict[str, Any]) -> LabelledImages:
+    """Class subfolders of images, in order of name, at the generator's size."""
+    size = generator.get("bottom_size", 4) * 2 ** (len(generator["widths"]) - 1)
+    classes = sorted(path for path in folder.iterdir() if path.is_dir())
+    wanted = generator.get("num_classes", 0)
+    if not classes or wanted not in (0, len(classes)):
+        raise SystemExit(f"{folder} holds {len(classes)} class subfolders, and the recipe's num_classes is {wanted}.")
+    images = [images_in_folder(path, size=size, channels=generator["channels"]) for path in classes]
+    labels = torch.arange(len(classes)).repeat_interleave(torch.tensor([len(each) for each in images]))
+    return LabelledImages(torch.cat(images), labels)
+
+
 @torch.no_grad()
 def measure_batch_norm(generator: SNGAN, *, batches: int, batch_size: int, seed: int) -> None:
     """Set the batch-norm statistics to their plain average over fresh batches in training mode."""
@@ -99,7 +113,7 @@ def measure_batch_norm(generator: SNGAN, *, batches: int, batch_size: int, seed:
 def report(generator: SNGAN, data: LabelledImages, out: Path, *, seed: int, judge_steps: int) -> None:
     """Write a sheet of samples; for class-conditional generators print how many are read as their label."""
     rng = torch.Generator().manual_seed(seed)
-    rows = max(generator.num_classes, 8)
+    rows = generator.num_classes or 8
     labels = torch.arange(generator.num_classes).repeat_interleave(16) if generator.num_classes else None
     with torch.no_grad():
         images = generator(generator.sample_latents(16 * rows, rng=rng), labels)
@@ -116,9 +130,10 @@ def report(generator: SNGAN, data: LabelledImages, out: Path, *, seed: int, judg
 
 def train(
     recipe: Path,
-    data: Path,
+    data: Path | None,
     out: Path,
     *,
+    images: Path | None = None,
     resume: bool = False,
     device: str = "cpu",
     preview_every: int = 10**9,
@@ -134,7 +149,7 @@ def train(
         raise SystemExit(
             f"{out} holds the checkpoint of an earlier run: go on with --resume, or choose another folder."
         )
-    real_data = DATASETS[options["dataset"]](data, train=True)
+    real_data = own_images(images, settings["generator"]) if images else DATASETS[options["dataset"]](data, train=True)
 
     torch.manual_seed(seed)
     generator = SNGAN(**settings["generator"]).to(device, memory_format=torch.channels_last)
@@ -224,7 +239,9 @@ def train(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path, help="TOML file with [generator] and [generator_training]")
-    parser.add_argument("--data", type=Path, required=True, help="folder with the data sets")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", type=Path, help="folder with the data sets")
+    source.add_argument("--images", type=Path, help="folder with class subfolders of images, instead of a data set")
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for the generator, samples.png and checkpoint.pt"
     )

@@ -69,6 +69,19 @@ def test_masks_are_found_and_measured(run, data_root, tmp_path):
     assert (tmp_path / "masks.png").exists()
 
 
+def test_few_labels_are_enough_to_run_and_the_reasons_stand_beside(run, data_root, grey_pack, tmp_path):
+    grey_pack.save_pretrained(tmp_path / "grey")
+    out = tmp_path / "few.jsonl"
+    tiny = ("--quick", "--labels", 1, "--steps", 2, "--judge-steps", 2, "--policies", "none", "LatentShift any")
+    shown = run("few_labels.py", "--data", data_root, "--pack", tmp_path / "grey", *tiny, "--out", out)
+    found = rows(out)
+    assert [row["policy"] for row in found if row["kind"] == "test"] == ["none", "LatentShift any"]
+    assert [row["kind"] for row in found].count("search") == 3
+    assert "| fashion-mnist: test accuracy | 1 a class |" in shown and "grey: label read on" in shown
+    reasons = found[-1]
+    assert reasons["kind"] == "why" and reasons["moved"] > 0 and reasons["redrawn"] > 0
+
+
 @pytest.mark.parametrize("script", sorted({path.name for path in BENCHMARKS.glob("*.py")} - {"rows.py", "policies.py"}))
 def test_every_script_says_how_it_is_run(run, capsys, script):
     with pytest.raises(SystemExit) as stop:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from ganaug.generators import Generator
 
@@ -57,6 +58,20 @@ def test_a_class_conditional_generator_is_trained_saved_and_read(tmp_path, data_
     generator = Generator.from_pretrained(tmp_path / "out")
     assert generator.num_classes == 10 and (tmp_path / "out" / "samples.png").stat().st_size > 1000
     generator.check()
+
+
+def test_a_generator_is_trained_on_images_of_ones_own(tmp_path, data_root):
+    for name, shade in (("dark", 40), ("light", 220)):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for k in range(3):
+            Image.new("RGB", (40, 48), (shade, shade, 10 * k)).save(tmp_path / "own" / name / f"{k}.png")
+    words = command(tmp_path, data_root, "out", channels=3, classes=2, iterations=3)
+    words[words.index("--data") : words.index("--out")] = ["--images", str(tmp_path / "own")]
+    subprocess.run(words, capture_output=True, text=True, timeout=300, check=True)
+    assert Generator.from_pretrained(tmp_path / "out").num_classes == 2
+    words[words.index("--images") + 1] = str(tmp_path / "own" / "dark")
+    refused = subprocess.run([*words, "--resume"], capture_output=True, text=True, timeout=300)
+    assert refused.returncode and "holds 0 class subfolders, and the recipe's num_classes is 2" in refused.stderr
 
 
 def test_a_killed_training_resumes_to_the_very_same_generator(tmp_path, data_root):

@@ -1,23 +1,26 @@
 """Frozen generators: one file per architecture."""
 
-from ganaug.generators.base import Generator, GeneratorError, ModuleGenerator, build_generator
+from ganaug.generators.base import Generator, GeneratorError, build_generator
 from ganaug.generators.biggan import BigGAN, BigGANDeep
 from ganaug.generators.convert import convert_checkpoint
 from ganaug.generators.dcgan import DCGAN
 from ganaug.generators.distribution import generator_from_distribution
 from ganaug.generators.encoder import Encoder, build_encoder
+from ganaug.generators.mlp import MLP
+from ganaug.generators.module import ModuleGenerator
 from ganaug.generators.nvidia_pickle import read_nvidia_pickle
 from ganaug.generators.progan import ProGAN
 from ganaug.generators.sngan import SNGAN
 from ganaug.generators.stylegan2 import StyleGAN2
 
 ARCHITECTURES: dict[str, type[Generator]] = {
-    kind.architecture: kind for kind in (SNGAN, DCGAN, ProGAN, BigGAN, BigGANDeep, StyleGAN2)
+    kind.architecture: kind for kind in (SNGAN, DCGAN, ProGAN, BigGAN, BigGANDeep, StyleGAN2, MLP)
 }
 
 __all__ = [
     "ARCHITECTURES",
     "DCGAN",
+    "MLP",
     "SNGAN",
     "BigGAN",
     "BigGANDeep",

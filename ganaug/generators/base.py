@@ -8,9 +8,10 @@ import json
 import os
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from huggingface_hub import ModelHubMixin, hf_hub_download
@@ -22,8 +23,14 @@ from typing_extensions import Self
 
 from ganaug.errors import UserError
 
+if TYPE_CHECKING:
+    from ganaug.generators.module import LabelForm, LatentShape, ModuleGenerator
+
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "generator.safetensors"
+
+ROUNDING = 1e-5
+"""Two images in [-1, 1] nowhere further apart are the same: a layer may round differently from row to row."""
 
 # What torch.load(weights_only=True) raises on files that are damaged, or hold more than tensors and plain containers.
 UNREADABLE = (
@@ -109,6 +116,10 @@ class Generator(
     recomputes: bool | None = None
     """Whether gradients with respect to the latents compute activations again instead of keeping them; None where the
     architecture can't."""
+    latent_space: str = "z"
+    """What the latents are: "z", drawn from N(0, I), or "w", what a mapping network makes of it."""
+    directions_within: slice = slice(None)
+    """The coordinates of a latent that directions may change, a range without gaps; all of them by default."""
 
     def __init__(self, *, latent_dim: int, image_size: int, channels: int, num_classes: int = 0) -> None:
         super().__init__()
@@ -195,19 +206,62 @@ class Generator(
     def check(self) -> Self:
         """Draw two images and compare them with what the generator promises; returns the generator itself.
 
+        Buffers and torch's global random state are afterwards as they were before.
+
         Raises:
-            GeneratorError: the network can't be called with such latents (and labels); a wrong shape or type, NaN or
-                Inf, values outside [-1, 1], or an image that does not depend on its latent.
+            GeneratorError: the network can't be called with such latents (and labels), or changes its buffers when it
+                is; a wrong shape or type, NaN or Inf, values outside [-1, 1], or an image that does not depend on its
+                latent.
         """
+        with self._own_rng():
+            self._first_draw()
+        return self
+
+    def _own_rng(self) -> AbstractContextManager[None]:
+        """What is drawn from torch's global random state within leaves no trace."""
+        return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
+
+    @torch.no_grad()
+    def _first_draw(self) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Two latents, one label for both (or None), and their images, checked."""
         rng = torch.Generator().manual_seed(0)
         latents, labels = self.sample_latents(2, rng=rng), self.sample_labels(1, rng=rng)
+        labels = labels if labels is None else labels.expand(2)
+        images = self._trial(latents, labels)
+        if difference(images[0], images[1]) < ROUNDING:
+            raise GeneratorError("two different latents gave the same image: the generator ignores its latents.")
+        return latents, labels, images
+
+    @torch.no_grad()
+    def _trial(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        """Draw two images and check what one call shows."""
+        before = {name: buffer.clone() for name, buffer in self.named_buffers()}
         try:
-            images = self(latents, labels if labels is None else labels.expand(2))
-        except (LookupError, RuntimeError, TypeError, ValueError) as error:
-            given = f"latents of shape {tuple(latents.shape)}" + ("" if labels is None else " and labels of shape (2,)")
+            images: Tensor = self(latents, labels)
+        except GeneratorError:
+            raise
+        except Exception as error:  # a network of anyone's may raise anything
+            raise GeneratorError(self._call_failed(error, labels)) from error
+        finally:
+            changed = [name for name, buffer in self.named_buffers() if not _same(buffer, before.get(name, buffer))]
+            for name in changed:
+                self.get_buffer(name).data = before[name]
+        if changed:
             raise GeneratorError(
-                f"calling the network with {given} failed ({error}). Check latent_dim and num_classes."
-            ) from error
+                f"drawing images changed the network's buffers ({listed(changed)}), which were put back: in evaluation "
+                "mode they should stay as they are. Update running statistics only if self.training."
+            )
+        self._check_shape(images)
+        if not torch.isfinite(images).all():
+            raise GeneratorError("the generator returned NaN or Inf for latents drawn from N(0, I). Check its weights.")
+        self._check_values(images)
+        return images
+
+    def _call_failed(self, error: Exception, labels: Tensor | None) -> str:
+        given = f"latents of shape (2, {self.latent_dim})" + ("" if labels is None else " and labels of shape (2,)")
+        return f"calling the network with {given} failed ({error}). Check latent_dim and num_classes."
+
+    def _check_shape(self, images: Tensor) -> None:
         expected = (2, self.channels, self.image_size, self.image_size)
         if not isinstance(images, Tensor) or images.shape != expected or not images.is_floating_point():
             got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
@@ -215,17 +269,14 @@ class Generator(
                 f"the generator returned {got} for two latents, expected floats of shape {expected}. "
                 "Check latent_dim, image_size and channels."
             )
-        if not torch.isfinite(images).all():
-            raise GeneratorError("the generator returned NaN or Inf for latents drawn from N(0, I). Check its weights.")
+
+    def _check_values(self, images: Tensor) -> None:
         low, high = images.min().item(), images.max().item()
         if low < -1.001 or high > 1.001 or (low >= 0 and high - low > 0.5):
             raise GeneratorError(
                 f"the generator returned values from {low:.3g} to {high:.3g}, expected [-1, 1]. "
                 "Rescale its output: for [0, 1] return 2 * x - 1, for [0, 255] return x / 127.5 - 1."
             )
-        if torch.equal(images[0], images[1]):
-            raise GeneratorError("two different latents gave the same image: the generator ignores its latents.")
-        return self
 
     # -- weights and configuration ----------------------------------------------------------------------------------
 
@@ -239,22 +290,68 @@ class Generator(
 
     @staticmethod
     def from_module(
-        module: nn.Module, *, latent_dim: int, image_size: int, channels: int, num_classes: int = 0
+        module: nn.Module,
+        *,
+        latent_dim: int,
+        image_size: int,
+        channels: int,
+        num_classes: int = 0,
+        latent_shape: LatentShape = "vector",
+        value_range: tuple[float, float] = (-1.0, 1.0),
+        labels: LabelForm = "index",
+        embedding: Callable[[Tensor], Any] | None = None,
+        label_keyword: str | None = None,
     ) -> ModuleGenerator:
-        """Make any network a generator, frozen, and check it on two latents.
+        """Make any network a generator, and check on four images that it is what was said of it.
+
+        The network itself is frozen: put in evaluation mode, no weight requiring a gradient. The check leaves weights,
+        buffers and torch's random state as they were.
 
         Args:
             module: called as ``module(latents)``, or ``module(latents, labels)`` when ``num_classes`` is positive;
-                returns images in [-1, 1].
+                returns images, a tensor ``(N, channels, image_size, image_size)`` of any float type, which becomes
+                float32. They depend on latents and labels alone: no noise, no dropout, no statistics of the batch.
             latent_dim, image_size, channels, num_classes: see :class:`Generator`.
+            latent_shape: the latents that ``module`` takes: ``"vector"`` for ``(N, latent_dim)``, ``"map"`` for
+                ``(N, latent_dim, 1, 1)``, as DCGANs do.
+            value_range: black and white in what ``module`` returns: (-1, 1), (0, 1), (0, 255) or any other. The
+                generator's images are rescaled to [-1, 1].
+            labels: how they go in: ``"index"`` for int64 ``(N,)``, ``"one_hot"`` for float ``(N, num_classes)``,
+                ``"embedding"`` for ``embedding(labels)``.
+            embedding: from int64 ``(N,)`` to what ``module`` takes, such as BigGAN's ``G.shared``. A module, or a
+                function that ``pickle`` finds by its name if the generator is to be pickled.
+            label_keyword: labels go in under this name, ``module(latents, label_keyword=labels)``, not by position.
 
         Raises:
-            GeneratorError: what the module returns differs from what was said of it.
+            GeneratorError: an impossible argument, or what the module takes or returns differs from what was said of
+                it: its shape, type or range; it can't be called so; NaN or Inf; it ignores its latents or its labels;
+                it changes its buffers; or it draws another image for the same latent, called again or in another
+                batch.
+
+        Example:
+            >>> from torch import nn
+            >>> net = nn.Sequential(nn.ConvTranspose2d(100, 3, 32), nn.Sigmoid())
+            >>> generator = Generator.from_module(
+            ...     net, latent_dim=100, image_size=32, channels=3, latent_shape="map", value_range=(0, 1)
+            ... )
+            >>> generator(generator.sample_latents(2)).shape
+            torch.Size([2, 3, 32, 32])
         """
+        from ganaug.generators.module import ModuleGenerator
+
         generator = ModuleGenerator(
-            module, latent_dim=latent_dim, image_size=image_size, channels=channels, num_classes=num_classes
+            module,
+            latent_dim=latent_dim,
+            image_size=image_size,
+            channels=channels,
+            num_classes=num_classes,
+            latent_shape=latent_shape,
+            value_range=value_range,
+            labels=labels,
+            embedding=embedding,
+            label_keyword=label_keyword,
         )
-        return generator.freeze().check()
+        return generator.freeze().check_repeatable()
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
@@ -319,39 +416,6 @@ class Generator(
         return generator
 
 
-class ModuleGenerator(Generator):
-    """A network of the user's own; see :meth:`Generator.from_module`."""
-
-    architecture = "module"
-
-    def __init__(
-        self, module: nn.Module, *, latent_dim: int, image_size: int, channels: int, num_classes: int = 0
-    ) -> None:
-        super().__init__(latent_dim=latent_dim, image_size=image_size, channels=channels, num_classes=num_classes)
-        self.module = module
-
-    def synthesize(self, latents: Tensor, labels: Tensor | None) -> Tensor:
-        images: Tensor = self.module(latents) if labels is None else self.module(latents, labels)
-        return images
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return {
-            "architecture": self.architecture,
-            "latent_dim": self.latent_dim,
-            "image_size": self.image_size,
-            "channels": self.channels,
-            "num_classes": self.num_classes,
-        }
-
-    def _save_pretrained(self, save_directory: Path) -> None:
-        raise GeneratorError(
-            "a generator made with Generator.from_module can't be saved, for ganaug can't build your network again. "
-            "Keep its weights with your own code, and hand it over when a pack is loaded: "
-            "DirectionPack.from_pretrained(path, generator=generator)."
-        )
-
-
 def build_generator(config: Mapping[str, Any], *, weights: Path, sha256: str | None = None) -> Generator:
     """Build a frozen generator from its config and a safetensors file of its weights.
 
@@ -359,7 +423,7 @@ def build_generator(config: Mapping[str, Any], *, weights: Path, sha256: str | N
         GeneratorError: an unknown architecture, arguments it doesn't take, a damaged file, missing, extra or
             mis-shaped tensors, or weights whose SHA-256 is not ``sha256``.
     """
-    from ganaug.generators import ARCHITECTURES
+    from ganaug.generators import ARCHITECTURES, ModuleGenerator
 
     arguments = dict(config)
     name = arguments.pop("architecture", None)
@@ -422,6 +486,16 @@ def load_weights(network: N, state: Mapping[str, Tensor], *, origin: str) -> N:
         raise GeneratorError(f"{origin} does not fit {type(network).__name__}({network.config}): {listed(complaints)}.")
     network.load_state_dict(state, assign=True)
     return network.freeze().to(memory_format=torch.channels_last)
+
+
+def difference(a: Tensor, b: Tensor) -> float:
+    """The largest difference of two values in the same place."""
+    return (a - b).abs().max().item()
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors have the same values, NaN included."""
+    return torch.equal(a.nan_to_num(), b.nan_to_num())
 
 
 def listed(complaints: list[str]) -> str:

@@ -29,6 +29,17 @@ def test_sngan_of_the_paper_has_the_papers_size():
 
 
 @pytest.mark.parametrize(
+    ("widths", "bottom_size", "size"),
+    [((512, 256, 128, 64), 6, 48), ((1024, 512, 256, 128, 64), 4, 64), ((1024, 1024, 512, 256, 128, 64), 4, 128)],
+)
+def test_the_papers_larger_sngans_are_widths_and_a_bottom_size(widths, bottom_size, size):
+    with torch.device("meta"):
+        generator = SNGAN(widths=widths, bottom_size=bottom_size)
+        assert generator(torch.empty(1, 128)).shape == (1, 3, size, size)
+    assert generator.image_size == size
+
+
+@pytest.mark.parametrize(
     "generator",
     [
         SNGAN(latent_dim=8, channels=1, widths=(24, 16, 16, 8)),
@@ -216,26 +227,24 @@ def test_labels_for_an_unconditional_generator_are_refused():
         sngan()(torch.zeros(2, 8), torch.zeros(2).long())
 
 
-class Network(nn.Module):
-    def __init__(self, finish):
-        super().__init__()
+class Own(Generator):
+    """An architecture of the user's own; ``finish`` makes of the last layer's outputs whatever it may return."""
+
+    def __init__(self, finish, **options):
+        super().__init__(**{"latent_dim": 5, "image_size": 8, "channels": 3, **options})
+        torch.manual_seed(0)
         self.linear = nn.Linear(5, 3 * 8 * 8)
+        self.register_buffer("drawn", torch.zeros(1))
         self.finish = finish
 
-    def forward(self, latents):
+    def synthesize(self, latents, labels):
         return self.finish(self.linear(latents).unflatten(1, (3, 8, 8)))
 
 
-def from_module(finish):
-    torch.manual_seed(0)
-    return Generator.from_module(Network(finish), latent_dim=5, image_size=8, channels=3)
-
-
-def test_any_network_becomes_a_frozen_generator():
-    generator = from_module(torch.tanh)
-    latents = generator.sample_latents(2)
-    assert torch.equal(generator(latents), generator.module(latents))
-    assert not generator.training and not any(p.requires_grad for p in generator.parameters())
+def test_a_check_leaves_no_trace():
+    generator, state = Own(lambda x: (x + 1e-3 * torch.randn_like(x)).tanh()).freeze(), torch.get_rng_state()
+    assert generator.check() is generator
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize(
@@ -252,26 +261,33 @@ def test_any_network_becomes_a_frozen_generator():
         (lambda x: torch.linspace(-1, 1, x.numel() // 2).reshape(1, 3, 8, 8).expand_as(x), "ignores its latents"),
     ],
 )
-def test_a_network_that_is_not_what_was_said_of_it_is_refused(finish, message):
+def test_a_generator_that_breaks_its_promises_is_refused(finish, message):
     with pytest.raises(GeneratorError, match=message):
-        from_module(finish)
+        Own(finish).freeze().check()
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"latent_dim": 6}, r"latents of shape \(2, 6\) failed \(.*\). Check latent_dim"),
-        ({"num_classes": 10}, r"and labels of shape \(2,\) failed \(.*\). Check latent_dim and num_classes"),
+        ({"latent_dim": 6, "num_classes": 2}, r"and labels of shape \(2,\) failed \(.*\). Check latent_dim and num_"),
     ],
 )
-def test_a_network_that_can_not_be_called_as_said_is_refused(options, message):
+def test_a_generator_that_can_not_be_called_as_said_is_refused(options, message):
     with pytest.raises(GeneratorError, match=message):
-        Generator.from_module(Network(torch.tanh), **{"latent_dim": 5, "image_size": 8, "channels": 3, **options})
+        Own(torch.tanh, **options).freeze().check()
 
 
-def test_a_network_of_ones_own_can_not_be_saved_and_says_what_to_do(tmp_path):
-    with pytest.raises(GeneratorError, match=r"DirectionPack.from_pretrained\(path, generator=generator\)"):
-        from_module(torch.tanh).save_pretrained(tmp_path / "g")
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_generator_whose_buffers_change_is_refused_and_its_buffers_put_back(in_place):
+    def count(x):
+        generator.drawn = generator.drawn.add_(1) if in_place else generator.drawn + 1
+        return x.tanh()
+
+    generator = Own(count).freeze()
+    with pytest.raises(GeneratorError, match=r"changed the network's buffers \(drawn\), which were put back"):
+        generator.check()
+    assert generator.drawn == 0
 
 
 @pytest.mark.parametrize(
@@ -281,6 +297,7 @@ def test_a_network_of_ones_own_can_not_be_saved_and_says_what_to_do(tmp_path):
         ({"num_classes": -1}, "num_classes should be an integer of at least 0, got -1"),
         ({"channels": 4}, "got 4"),
         ({"widths": (8,)}, "widths should be two or more positive integers"),
+        ({"shortcut_kernel": 2}, "shortcut_kernel should be 1 or 3, got 2"),
     ],
 )
 def test_impossible_sizes_are_named(options, message):

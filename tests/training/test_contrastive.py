@@ -90,7 +90,7 @@ def test_a_step_draws_some_of_the_directions_and_one_label_for_each_latent():
 
         def forward(self, latents, labels):
             self.seen.append((latents.detach().clone(), labels.clone()))
-            return latents.repeat(1, 8).sin().unflatten(1, (1, 8, 8))
+            return (latents + labels[:, None]).repeat(1, 8).sin().unflatten(1, (1, 8, 8))
 
     watch = Watch()
     generator = Generator.from_module(watch, latent_dim=8, image_size=8, channels=1, num_classes=5)

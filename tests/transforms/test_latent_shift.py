@@ -158,7 +158,8 @@ def test_labels_may_be_bytes(pack):
 def test_a_generator_that_overshoots_does_not_wrap_around():
     class Bright(nn.Module):
         def forward(self, latents, labels):
-            return (latents.sum(1) * 1e-3 + (latents[:, 0] > 40) * 9 + 0.9)[:, None, None, None].expand(-1, 3, 8, 8)
+            shade = 0.9 + (latents.sum(1) + labels) * 1e-3 + (latents[:, 0] > 40) * 9
+            return shade[:, None, None, None].expand(-1, 3, 8, 8)
 
     generator = Generator.from_module(Bright(), latent_dim=2, image_size=8, channels=3, num_classes=10)
     pack = DirectionPack(torch.eye(2)[:1], generator=generator)

@@ -3,44 +3,215 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ganaug.generators.base import UNREADABLE, Generator, GeneratorError, load_weights, read_json
-from ganaug.generators.biggan import BigGAN, BigGANDeep, looks_like_biggan, looks_like_biggan_deep
+from ganaug.generators.base import UNREADABLE, Generator, GeneratorError, listed, read_json
+from ganaug.generators.biggan import (
+    BIGGAN_DIMENSIONS,
+    DEEP_DIMENSIONS,
+    BigGAN,
+    BigGANDeep,
+    looks_like_biggan,
+    looks_like_biggan_deep,
+)
 from ganaug.generators.dcgan import DCGAN
+from ganaug.generators.mlp import MLP, looks_like_mlp
 from ganaug.generators.nvidia_pickle import read_nvidia_pickle
 from ganaug.generators.progan import ProGAN, looks_like_progan
+from ganaug.generators.sngan import SNGAN
 from ganaug.generators.stylegan2 import StyleGAN2, looks_like_stylegan2
 
 WRAPPERS = ("netG_state_dict", "generator_state_dict", "generator", "g_ema", "netG", "state_dict")
+State = Mapping[str, Tensor]
 
 
-def convert_checkpoint(path: str | Path) -> Generator:
+class Layout(NamedTuple):
+    """The names that one published code gives to the tensors of a generator.
+
+    Attributes:
+        title: what the layout is called.
+        builds: the architecture whose ``from_checkpoint`` reads it.
+        has: some tensors that each such checkpoint has.
+        pattern: what each tensor matches, written as ``name:dimensions``.
+        recognises: whether a state dict is meant to be one; by default it is one that has all of these tensors.
+        config: the file beside the checkpoint that goes into ``from_checkpoint`` as ``config``.
+    """
+
+    title: str
+    builds: type[Any]
+    has: tuple[str, ...]
+    pattern: str
+    recognises: Callable[[State], bool] | None = None
+    config: str | None = None
+
+    @property
+    def architecture(self) -> str:
+        name: str = self.builds.architecture
+        return name
+
+    @property
+    def options(self) -> set[str]:
+        """What ``from_checkpoint`` takes of the user."""
+        return _parameters(self.builds) - {"state", "config", "init_kwargs", "origin"}
+
+    def reads(self, state: State) -> bool:
+        return self.recognises(state) if self.recognises else state.keys() >= set(self.has)
+
+    def belongs(self, name: str, tensor: Tensor) -> bool:
+        return re.fullmatch(self.pattern, f"{name}:{tensor.ndim}") is not None
+
+    def build(self, state: State, path: Path, options: Mapping[str, Any]) -> Generator:
+        arguments = dict(options)
+        if "origin" in _parameters(self.builds):
+            arguments["origin"] = str(path)
+        if self.config and (beside := path.with_name(self.config)).exists():
+            arguments["config"] = read_json(beside)
+        generator: Generator = self.builds.from_checkpoint(state, **arguments)
+        return generator
+
+
+def _parameters(builds: type[Any]) -> set[str]:
+    return set(inspect.signature(builds.from_checkpoint).parameters)
+
+
+NORM = r"(weight|bias|running_mean|running_var):1|num_batches_tracked:0"
+LAYOUTS = (
+    Layout(
+        "DCGAN (PyTorch tutorial)",
+        DCGAN,
+        ("main.0.weight", "main.1.running_mean", "main.3.weight"),
+        rf"main\.\d+\.(weight:4|{NORM})",
+    ),
+    Layout(
+        "SN-GAN (anvoynov/GANLatentDiscovery)",
+        SNGAN,
+        ("model.0.weight", "model.2.conv1.weight", "model.2.model.0.running_mean"),
+        rf"model\.0\.(weight:2|bias:1)|model\.\d+\.(model\.\d\.)?(weight:4|{NORM})"
+        r"|model\.\d+\.(conv[12]|bypass\.1)\.(weight:4|bias:1)",
+        config="args.json",
+    ),
+    Layout(
+        "ProGAN (ptrblck/prog_gans_pytorch_inference)",
+        ProGAN,
+        ("features.0.conv.weight", "features.0.wscale.scale", "output.conv.weight"),
+        r"(features\.\d+|output)\.(conv\.weight:4|wscale\.(scale|b):1)",
+        looks_like_progan,
+    ),
+    Layout(
+        "StyleGAN2 (rosinality/stylegan2-pytorch)",
+        StyleGAN2,
+        ("style.1.weight", "input.input", "conv1.conv.modulation.weight"),
+        r"input\.input:4|style\.\d+\.(weight:2|bias:1)|latent_avg:\d|noises\.noise_\d+:4"
+        r"|(conv1|to_rgb1|convs\.\d+|to_rgbs\.\d+)\.(conv\.|noise\.|activate\.|bias:|upsample\.).*",
+        looks_like_stylegan2,
+    ),
+    Layout(
+        "StyleGAN2-ADA (NVlabs/stylegan2-ada-pytorch)",
+        StyleGAN2,
+        ("mapping.fc0.weight", "synthesis.b4.const", "synthesis.b4.conv1.noise_const"),
+        r"mapping\.(fc\d+|embed|w_avg).*|synthesis\.b\d+\..+",
+        looks_like_stylegan2,
+    ),
+    Layout(
+        "BigGAN (ajbrock/BigGAN-PyTorch)",
+        BigGAN,
+        tuple(BIGGAN_DIMENSIONS),
+        r"(shared|linear|blocks\.\d+\.\d|output_layer\.\d)\..+",
+        looks_like_biggan,
+    ),
+    Layout(
+        "BigGAN-deep (pytorch-pretrained-biggan)",
+        BigGANDeep,
+        tuple(DEEP_DIMENSIONS),
+        r"embeddings\.weight:2|generator\.(gen_z|layers\.\d+|bn|conv_to_rgb)\..+",
+        looks_like_biggan_deep,
+        config="config.json",
+    ),
+    Layout("MLP (nn.Sequential)", MLP, (), rf"(\w+\.)?\d+\.(weight:2|{NORM})", looks_like_mlp),
+)
+
+
+def convert_checkpoint(path: str | Path, *, arch: str = "auto", **options: Any) -> Generator:
     """Read a checkpoint (``.pth``, ``.pt``, ``.tar``, ``.bin``, NVIDIA's ``.pkl``) and build the generator in it.
 
-    Known layouts, bare or under a key such as ``netG_state_dict`` or ``g_ema``: the PyTorch tutorial's DCGAN; ProGAN of
+    Known layouts, bare or under a key such as ``netG_state_dict`` or ``g_ema``: the PyTorch tutorial's DCGAN; SN-GAN of
+    anvoynov/GANLatentDiscovery (its folder, or the ``generator.pt`` in it with ``args.json`` beside); ProGAN of
     ptrblck/prog_gans_pytorch_inference; BigGAN of ajbrock/BigGAN-PyTorch; BigGAN-deep of pytorch-pretrained-biggan
     (with its ``config.json`` beside it); StyleGAN2 of rosinality/stylegan2-pytorch and of NVIDIA's
-    stylegan2-ada-pytorch. Nothing in a pickle is run.
+    stylegan2-ada-pytorch; and an MLP, any ``nn.Sequential`` of linear layers and batch norms. Nothing in a pickle is
+    run.
+
+    Args:
+        path: the checkpoint, or an SN-GAN's folder.
+        arch: "auto", or the architecture that the checkpoint has to be of: a key of
+            :data:`ganaug.generators.ARCHITECTURES`.
+        options: what a checkpoint does not say, for the architecture's ``from_checkpoint``. MLP: ``activation``,
+            ``batch_norm_eps``; StyleGAN2: ``truncation``, ``latent_space``, ...; BigGAN, BigGAN-deep: ``truncation``.
 
     Raises:
         GeneratorError: the file is missing, damaged, holds more than tensors and plain containers, or has a layout
-            that ganaug does not know (what was found is listed).
+            that ganaug does not know (what was found is listed, and the nearest layout); it is not of the architecture
+            ``arch`` (what does not fit is listed); or an option that the architecture does not take.
     """
-    path = Path(path)
+    if Path(path).suffix == ".pkl" and options:
+        raise GeneratorError(
+            f"{path}: {', '.join(options)} can't be set for NVIDIA's pickles here. Read it with read_nvidia_pickle, "
+            "and pass what it returns to StyleGAN2.from_checkpoint, which takes them."
+        )
+    generator = _converted(Path(path), arch, options)
+    if arch not in ("auto", generator.architecture):
+        raise GeneratorError(f"{path} holds a {generator.architecture}, not a {arch}. Leave arch out, or say that.")
+    return generator
+
+
+def _converted(path: Path, arch: str, options: Mapping[str, Any]) -> Generator:
     if path.suffix == ".pkl":
         read = read_nvidia_pickle(path)
         return StyleGAN2.from_checkpoint(read["tensors"], init_kwargs=read["init_kwargs"], origin=str(path)).check()
+    if path.is_dir():
+        if not (path / "generator.pt").is_file():
+            raise GeneratorError(
+                f"{path} is a folder without generator.pt. Only an SN-GAN of GANLatentDiscovery is a folder, with "
+                "args.json and generator.pt; of any other give the checkpoint's file."
+            )
+        path /= "generator.pt"
+    content = read_checkpoint(path)
+    state = _state_dict(content)
+    layout = _layout(state, arch)
+    if layout is None:
+        raise GeneratorError(_unknown(path, content, state))
+    if unknown := sorted(options.keys() - layout.options):
+        raise GeneratorError(
+            f"{layout.architecture} has no option {', '.join(unknown)} for conversion; it has "
+            f"{', '.join(sorted(layout.options)) or 'none'}."
+        )
+    if layout.builds is StyleGAN2 and isinstance(content, Mapping) and isinstance(content.get("latent_avg"), Tensor):
+        state["latent_avg"] = content["latent_avg"]
+    try:
+        return layout.build(state, path, options).check()
+    except GeneratorError as error:
+        if str(path) in str(error):
+            raise
+        raise GeneratorError(f"{path}: {error}") from error
+
+
+def read_checkpoint(path: Path) -> Any:
+    """What a file of ``torch.save`` holds: tensors and plain containers. Nothing else is unpickled.
+
+    Raises:
+        GeneratorError: the file is missing or damaged, or holds anything else.
+    """
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):  # rosinality's checkpoints hold their options
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise GeneratorError(f"there is no file {path}.") from error
     except pickle.UnpicklingError as error:
@@ -50,39 +221,16 @@ def convert_checkpoint(path: str | Path) -> Generator:
         ) from error
     except UNREADABLE as error:
         raise GeneratorError(f"{path} can't be read as a checkpoint; is it whole? ({error})") from error
-    state = _state_dict(content)
-    if dcgan_config := _dcgan_config(state):
-        generator: Generator = DCGAN(**dcgan_config)
-        kept = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
-        counters = {k: v for k, v in generator.state_dict().items() if k.endswith("num_batches_tracked")}
-        return load_weights(generator, {**counters, **kept}, origin=str(path)).check()
-    if looks_like_progan(state):
-        return ProGAN.from_checkpoint(state, origin=str(path)).check()
-    if looks_like_stylegan2(state):
-        if isinstance(content, Mapping) and isinstance(content.get("latent_avg"), Tensor):
-            state["latent_avg"] = content["latent_avg"]
-        return StyleGAN2.from_checkpoint(state, origin=str(path)).check()
-    try:
-        if looks_like_biggan(state):
-            return BigGAN.from_checkpoint(state).check()
-        if looks_like_biggan_deep(state):
-            beside = path.with_name("config.json")
-            config = read_json(beside) if beside.exists() else None
-            return BigGANDeep.from_checkpoint(state, config=config).check()
-    except GeneratorError as error:
-        raise GeneratorError(f"{path}: {error}") from error
-    shown = [f"{name} {tuple(tensor.shape)}" for name, tensor in list(state.items())[:8]]
-    found = (
-        "; ".join(shown)
-        if shown
-        else f"no tensors, but {type(content).__name__} with {list(content)[:8]}"
-        if isinstance(content, Mapping)
-        else type(content).__name__
-    )
-    raise GeneratorError(
-        f"{path} has a layout that ganaug does not know: {found}. Known: DCGAN (main.0.weight, ...), "
-        "ProGAN, BigGAN, BigGAN-deep and StyleGAN2. For a network of your own use Generator.from_module."
-    )
+
+
+def _layout(state: State, arch: str) -> Layout | None:
+    """The layout that a state dict is read as; with ``arch`` one of these architectures', whatever its names are."""
+    choice = [layout for layout in LAYOUTS if arch in ("auto", layout.architecture)]
+    if not choice:
+        known = dict.fromkeys(layout.architecture for layout in LAYOUTS)
+        raise GeneratorError(f"arch should be auto or one of {', '.join(known)}; got {arch!r}.")
+    recognised = next((layout for layout in choice if layout.reads(state)), None)
+    return recognised if arch == "auto" else recognised or choice[0]
 
 
 def _state_dict(content: Any) -> dict[str, Tensor]:
@@ -96,21 +244,50 @@ def _state_dict(content: Any) -> dict[str, Tensor]:
     return {str(name).removeprefix("module."): value for name, value in content.items() if isinstance(value, Tensor)}
 
 
-def _dcgan_config(state: Mapping[str, Tensor]) -> dict[str, int] | None:
-    """DCGAN's arguments read off the shapes, or None for another layout."""
-    layers = sorted(
-        (int(match[1]), tensor)
-        for name, tensor in state.items()
-        if (match := re.fullmatch(r"main\.(\d+)\.weight", name)) and tensor.ndim == 4
+def _unknown(path: Path, content: Any, state: State) -> str:
+    """What to say of a checkpoint in no known layout."""
+    if state.keys() and state.keys() <= {"linear.weight", "linear.bias", "log_mat_half"}:
+        return (
+            f"{path} holds directions, not a generator. Give the generator that they belong to, converted before: "
+            "ganaug convert FILE --generator FOLDER --out PACK."
+        )
+    shown = [f"{name} {tuple(tensor.shape)}" for name, tensor in list(state.items())[:8]]
+    found = (
+        "; ".join(shown)
+        if shown
+        else f"no tensors, but {type(content).__name__} with {list(content)[:8]}"
+        if isinstance(content, Mapping)
+        else type(content).__name__
     )
-    if len(layers) < 3 or any(tuple(tensor.shape[2:]) != (4, 4) for _, tensor in layers):
-        return None
-    first, last = layers[0][1], layers[-1][1]
-    if first.shape[1] != last.shape[0] << (len(layers) - 2):
-        return None
-    return {
-        "latent_dim": first.shape[0],
-        "channels": last.shape[1],
-        "width": last.shape[0],
-        "image_size": 4 << (len(layers) - 1),
-    }
+    return (
+        f"{path} has a layout that ganaug does not know: {found}. {_nearest(state)}"
+        f"Known: {', '.join(layout.title for layout in LAYOUTS)}. For a network of your own use Generator.from_module."
+    )
+
+
+def _nearest(state: State) -> str:
+    """The known layout that shares most names with a state dict, and what keeps them apart; "" if none shares any."""
+    heads = {name.partition(".")[0] for name in state}
+    head = f"{heads.pop()}." if len(heads) == 1 else ""
+    best, text = (0.0, 0), ""
+    for layout in LAYOUTS:
+        known = f"{layout.has[0].partition('.')[0]}." if layout.has else ""
+        for theirs, ours in (("", ""), (head, known), (head, "")) if head else (("", ""),):
+            names = {ours + name.removeprefix(theirs): name for name in state}
+            foreign = [theirs for name, theirs in names.items() if not layout.belongs(name, state[theirs])]
+            missing = [name for name in layout.has if name not in names]
+            score = (1 - len(foreign) / max(1, len(names)), len(layout.has) - len(missing))
+            if score <= best or (theirs and missing):
+                continue
+            begin = f"these begin with {theirs!r}" + f" where it has {ours!r}" * bool(ours)
+            differences = [
+                *([begin] if theirs else []),
+                *([f"it would also have {listed(missing)}"] if missing else []),
+                *([f"these do not belong: {listed(foreign)}"] if foreign else []),
+            ]
+            best = score
+            text = (
+                f"Nearest: {layout.title}, but {', and '.join(differences) or 'with other shapes'}. Is it whole, and a "
+                f"generator's? With arch {layout.architecture} all that does not fit is listed. "
+            )
+    return text

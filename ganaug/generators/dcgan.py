@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from torch.utils.checkpoint import checkpoint_sequential
+from typing_extensions import Self
 
-from ganaug.generators.base import Generator, GeneratorError
+from ganaug.generators.base import Generator, GeneratorError, load_weights
+from ganaug.generators.layouts import batch_norm_names, counters, renamed, without_counters
+
+
+def without_batch_norms(layers: nn.Sequential) -> nn.Sequential:
+    """The same map in evaluation, with every batch norm folded into the layer just before it."""
+    kept = list(layers)
+    for layer, norm in pairwise(layers):
+        if isinstance(layer, nn.ConvTranspose2d) and isinstance(norm, nn.BatchNorm2d):
+            kept[kept.index(layer)] = fuse_conv_bn_eval(layer, norm, transpose=True)
+            kept.remove(norm)
+        elif isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
+            kept[kept.index(layer)] = fuse_linear_bn_eval(layer, norm)
+            kept.remove(norm)
+    return nn.Sequential(*kept)
 
 
 class DCGAN(Generator):
@@ -59,9 +77,33 @@ class DCGAN(Generator):
         return images
 
     def _fuse(self) -> None:
-        layers = list(self.main)
-        for conv, norm in pairwise(layers.copy()):
-            if isinstance(conv, nn.ConvTranspose2d) and isinstance(norm, nn.BatchNorm2d):
-                layers[layers.index(conv)] = fuse_conv_bn_eval(conv, norm, transpose=True)
-                layers.remove(norm)
-        self.main = nn.Sequential(*layers)
+        self.main = without_batch_norms(self.main)
+
+    @classmethod
+    def from_checkpoint(cls, state: Mapping[str, Tensor], *, origin: str = "the checkpoint") -> Self:
+        """Build the frozen generator of a state dict in the layout of the PyTorch DCGAN tutorial, of any size.
+
+        Args:
+            state: the tensors, ``main.0.weight`` and so on.
+            origin: where ``state`` comes from, for the error.
+
+        Raises:
+            GeneratorError: missing, extra or mis-shaped tensors.
+        """
+        state = without_counters(state)
+        convs = [
+            name for name, tensor in state.items() if re.fullmatch(r"main\.\d+\.weight", name) and tensor.ndim == 4
+        ]
+        last = f"main.{3 * max(1, len(convs) - 1)}.weight"
+        names = {f"main.{3 * k}.weight": (f"main.{3 * k}.weight", 4) for k in range(max(2, len(convs)))}
+        for k in range(len(names) - 1):
+            names |= batch_norm_names(f"main.{3 * k + 1}", f"main.{3 * k + 1}")
+        found = renamed(state, names, layout="DCGAN (PyTorch tutorial)", origin=origin)
+        with torch.device("meta"):
+            generator = cls(
+                latent_dim=found["main.0.weight"].shape[0],
+                channels=found[last].shape[1],
+                width=found[last].shape[0],
+                image_size=4 << (len(convs) - 1),
+            )
+        return load_weights(generator, {**counters(generator), **found}, origin=origin)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from ganaug.generators.base import GeneratorError, listed
 
@@ -35,3 +36,23 @@ def renamed(
             f"{origin} does not fit the layout of {layout}: {listed(complaints)}. Is it whole, and a generator's?"
         )
     return {ours: state[theirs] for theirs, (ours, _) in names.items()}
+
+
+COUNTER = "num_batches_tracked"
+"""Of batch norms. It counts training steps, says nothing of the images, and old checkpoints have none."""
+
+
+def without_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A foreign state dict without its batch norms' counters."""
+    return {name: tensor for name, tensor in state.items() if not name.endswith(COUNTER)}
+
+
+def counters(network: nn.Module) -> dict[str, Tensor]:
+    """The counters of our batch norms, all zero."""
+    return {name: torch.zeros((), dtype=torch.long) for name in network.state_dict() if name.endswith(COUNTER)}
+
+
+def batch_norm_names(theirs: str, ours: str) -> dict[str, tuple[str, int]]:
+    """The tensors of one batch norm, without its counter, for :func:`renamed`."""
+    kinds = ("weight", "bias", "running_mean", "running_var")
+    return {f"{theirs}.{kind}": (f"{ours}.{kind}", 1) for kind in kinds}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.checkpoint import checkpoint
+from typing_extensions import Self
 
-from ganaug.generators.base import Generator, GeneratorError
+from ganaug.generators.base import Generator, GeneratorError, load_weights
+from ganaug.generators.layouts import batch_norm_names, counters, renamed, without_counters
 
 
 class ConditionalBatchNorm2d(nn.BatchNorm2d):
@@ -87,19 +91,29 @@ class UpsampledConv2d(nn.Conv2d):
 class UpBlock(nn.Module):
     """Residual block that doubles the resolution by nearest neighbours."""
 
-    def __init__(self, in_width: int, out_width: int, num_classes: int) -> None:
+    def __init__(self, in_width: int, out_width: int, num_classes: int, shortcut_kernel: int) -> None:
         super().__init__()
         self.norm1 = batch_norm(in_width, num_classes)
         self.conv1: nn.Module = UpsampledConv2d(in_width, out_width, 3, padding=1)
         self.norm2 = batch_norm(out_width, num_classes)
         self.conv2 = nn.Conv2d(out_width, out_width, 3, padding=1)
-        self.shortcut = nn.Identity() if in_width == out_width else nn.Conv2d(in_width, out_width, 1)
+        self.shortcut_doubles = shortcut_kernel == 3 and in_width != out_width
+        self.shortcut: nn.Module
+        if in_width == out_width:
+            self.shortcut = nn.Identity()
+        elif shortcut_kernel == 3:
+            self.shortcut = UpsampledConv2d(in_width, out_width, 3, padding=1)
+        else:
+            self.shortcut = nn.Conv2d(in_width, out_width, 1)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
         h = self.conv1(F.relu(self.norm1(x, labels), inplace=True))
         h = F.relu(self.norm2(h, labels), inplace=True)
-        # A 1 x 1 convolution and nearest-neighbour doubling commute; this order is four times cheaper.
-        out: Tensor = self.conv2(h).add_(F.interpolate(self.shortcut(x), scale_factor=2))
+        shortcut = self.shortcut(x)
+        if not self.shortcut_doubles:
+            # A 1 x 1 convolution and nearest-neighbour doubling commute; this order is four times cheaper.
+            shortcut = F.interpolate(shortcut, scale_factor=2)
+        out: Tensor = self.conv2(h).add_(shortcut)
         return out
 
     def fuse(self) -> None:
@@ -108,6 +122,8 @@ class UpBlock(nn.Module):
         if isinstance(self.norm2, PlainBatchNorm2d):
             self.conv1 = fuse_conv_bn_eval(self.conv1.eval(), self.norm2, transpose=True)
             self.norm2 = Folded()
+        if isinstance(self.shortcut, UpsampledConv2d):
+            self.shortcut = self.shortcut.as_transposed()
 
 
 class SNGAN(Generator):
@@ -120,8 +136,21 @@ class SNGAN(Generator):
         widths: feature maps at the bottom resolution and after each residual block. Each block doubles the
             resolution, so four widths over ``bottom_size=4`` give 32 pixels, five give 64.
         bottom_size: height and width of the first feature map.
+        shortcut_kernel: 1 or 3, of the convolution beside a residual block that changes the number of feature maps.
+            The paper's is 1 x 1; Voynov & Babenko's generators have 3 x 3.
 
-    The paper's 32-pixel generator is ``widths=(256, 256, 256, 256)``. See :class:`Generator` for shapes.
+    The paper's generators, and the 64-pixel one of its authors' code (``latent_dim=128`` in all):
+
+    ====== ========================================= ===========
+    pixels widths                                    bottom_size
+    ====== ========================================= ===========
+    32     ``(256, 256, 256, 256)``                  4
+    48     ``(512, 256, 128, 64)``                   6
+    64     ``(1024, 512, 256, 128, 64)``             4
+    128    ``(1024, 1024, 512, 256, 128, 64)``       4
+    ====== ========================================= ===========
+
+    See :class:`Generator` for shapes.
     """
 
     architecture = "sngan"
@@ -135,9 +164,12 @@ class SNGAN(Generator):
         num_classes: int = 0,
         widths: Sequence[int] = (256, 256, 256, 256),
         bottom_size: int = 4,
+        shortcut_kernel: int = 1,
     ) -> None:
         if len(widths) < 2 or any(not isinstance(width, int) or width < 1 for width in widths):
             raise GeneratorError(f"widths should be two or more positive integers, got {widths!r}.")
+        if shortcut_kernel not in (1, 3):
+            raise GeneratorError(f"shortcut_kernel should be 1 or 3, got {shortcut_kernel!r}.")
         super().__init__(
             latent_dim=latent_dim,
             image_size=bottom_size * 2 ** (len(widths) - 1),
@@ -147,7 +179,7 @@ class SNGAN(Generator):
         self.bottom_size = bottom_size
         self.dense = nn.Linear(latent_dim, widths[0] * bottom_size**2)
         self.blocks = nn.ModuleList(
-            UpBlock(in_width, out_width, num_classes) for in_width, out_width in pairwise(widths)
+            UpBlock(in_width, out_width, num_classes, shortcut_kernel) for in_width, out_width in pairwise(widths)
         )
         self.norm = PlainBatchNorm2d(widths[-1])
         self.to_image = nn.Conv2d(widths[-1], channels, 3, padding=1)
@@ -163,3 +195,53 @@ class SNGAN(Generator):
         for block in self.blocks:
             assert isinstance(block, UpBlock)
             block.fuse()
+
+    @classmethod
+    def from_checkpoint(
+        cls, state: Mapping[str, Tensor], *, config: Mapping[str, Any] | None = None, origin: str = "the checkpoint"
+    ) -> Self:
+        """Build the frozen generator of a state dict in the layout of anvoynov/GANLatentDiscovery.
+
+        Args:
+            state: the tensors of a ``generator.pt``. All sizes are read off them.
+            config: the ``args.json`` beside it; its ``model``, ``latent_dim`` and ``image_channels`` are compared.
+            origin: where ``state`` comes from, for the error.
+
+        Raises:
+            GeneratorError: missing, extra or mis-shaped tensors; a config of another generator.
+        """
+        state = without_counters(state)
+        blocks = max(1, sum(re.fullmatch(r"model\.\d+\.conv1\.weight", name) is not None for name in state))
+        layers = {"model.0": ("dense", 2), f"model.{blocks + 4}": ("to_image", 4)}
+        norms = {f"model.{blocks + 2}": "norm"}
+        for k in range(blocks):
+            theirs, ours = f"model.{k + 2}", f"blocks.{k}"
+            norms |= {f"{theirs}.model.0": f"{ours}.norm1", f"{theirs}.model.4": f"{ours}.norm2"}
+            # Each convolution has two names there; loading leaves it what the second one holds.
+            for theirs_too, conv in ((("conv1", "model.3"), "conv1"), (("conv2", "model.6"), "conv2")):
+                layers |= {f"{theirs}.{name}": (f"{ours}.{conv}", 4) for name in theirs_too}
+            if f"{theirs}.bypass.1.weight" in state:
+                layers[f"{theirs}.bypass.1"] = (f"{ours}.shortcut", 4)
+        names = {f"{theirs}.weight": (f"{ours}.weight", ndim) for theirs, (ours, ndim) in layers.items()}
+        names |= {f"{theirs}.bias": (f"{ours}.bias", 1) for theirs, (ours, _) in layers.items()}
+        for theirs, ours in norms.items():
+            names |= batch_norm_names(theirs, ours)
+        found = renamed(state, names, layout="SN-GAN (Voynov & Babenko)", origin=origin)
+        kernels = [tensor.shape[-1] for name, tensor in found.items() if name.endswith("shortcut.weight")]
+        with torch.device("meta"):
+            generator = cls(
+                latent_dim=found["dense.weight"].shape[1],
+                channels=len(found["to_image.bias"]),
+                widths=[len(found[f"blocks.{k}.norm1.bias"]) for k in range(blocks)] + [len(found["norm.bias"])],
+                shortcut_kernel=kernels[0] if kernels else 1,
+            )
+        sizes = {
+            "model": f"sn_resnet{generator.image_size}",
+            "latent_dim": generator.latent_dim,
+            "image_channels": generator.channels,
+        }
+        config = config or {}
+        wrong = [f"{key} {config[key]!r}, not {size!r}" for key, size in sizes.items() if config.get(key, size) != size]
+        if wrong:
+            raise GeneratorError(f"the args.json beside {origin} is another generator's: it says {'; '.join(wrong)}.")
+        return load_weights(generator, {**counters(generator), **found}, origin=origin)

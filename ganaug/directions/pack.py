@@ -412,6 +412,16 @@ class DirectionPack:
                 f"pack {self.name!r} has directions of {self.latent_dim} dimensions, but its generator's latents have "
                 f"{generator.latent_dim}."
             )
+        if "latent_space" in generator.config:  # with the same weights it may take latents of several kinds
+            ours, theirs = (
+                json.dumps({key: config.get(key) for key in ("latent_space", "layers")})
+                for config in (self._generator_config, generator.config)
+            )
+            if ours != theirs:
+                raise PackError(
+                    f"pack {self.name!r} has directions for {ours}, but the generator has {theirs}. Build the "
+                    "generator with the pack's latent_space and layers."
+                )
         wanted, found = self._generator_config.get("sha256"), generator.weights_sha256()
         if wanted != found:
             raise PackError(

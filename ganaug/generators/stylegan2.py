@@ -107,14 +107,31 @@ class SynthesisBlock(nn.Module):
         self.layers = nn.ModuleList([*layers, StyledLayer(out_width, out_width, w_dim, size, clamp, up=False)])
         self.to_rgb = ToRGB(out_width, channels, w_dim, clamp)
 
-    def forward(self, x: Tensor, image: Tensor | None, w: Tensor, low_pass: Tensor) -> tuple[Tensor, Tensor]:
-        for layer in self.layers:
+    def forward(self, x: Tensor, image: Tensor | None, ws: Sequence[Tensor], low_pass: Tensor) -> tuple[Tensor, Tensor]:
+        for layer, w in zip(self.layers, ws[:-1], strict=True):
             x = layer(x, w, low_pass)
-        added: Tensor = self.to_rgb(x, w)
+        added: Tensor = self.to_rgb(x, ws[-1])
         if image is None:
             return x, added
         kernel = low_pass.expand(image.shape[1], 1, -1, -1)
         return x, F.conv_transpose2d(image, kernel, stride=2, padding=1, groups=image.shape[1]) + added
+
+
+def layer_range(layers: Sequence[int], count: int, latent_space: str) -> range:
+    """``(first, stop)`` as the range of layers whose w directions change.
+
+    Raises:
+        GeneratorError: it is not a range of the ``count`` layers, or the latents are not w.
+    """
+    if latent_space != "w":
+        raise GeneratorError(f'layers={layers!r} is for directions in w: add latent_space="w", or leave layers out.')
+    whole = isinstance(layers, Sequence) and len(layers) == 2 and all(type(layer) is int for layer in layers)
+    if not whole or not 0 <= layers[0] < layers[1] <= count:
+        raise GeneratorError(
+            f"layers should be two integers (first, stop) with 0 <= first < stop <= {count}, the number of layers; "
+            f"got {layers!r}."
+        )
+    return range(*layers)
 
 
 class StyleGAN2(Generator):
@@ -138,6 +155,11 @@ class StyleGAN2(Generator):
         latent_space: "z" or "w". With "w" latents are w, ``latent_dim`` is ``w_dim``, and :meth:`sample_latents`
             maps a fresh z, truncation included. Class-conditional generators have their class in w, so that they take
             "z" only.
+        layers: ``(first, stop)``, for "w" only: directions change the w of layers ``first`` to ``stop - 1`` and of no
+            other. Layers are numbered as in NVIDIA's code, from 0 to ``2 * log2(image_size) - 3``, coarse to fine: the
+            convolution at 4 pixels is 0, those at 8 pixels are 1 and 2, and so on; a toRGB layer has the number of the
+            convolution after it. Latents are ``2 * w_dim`` long, the w of the other layers and then that of these;
+            :meth:`sample_latents` draws the same for both.
 
     See :class:`Generator` for shapes.
     """
@@ -161,6 +183,7 @@ class StyleGAN2(Generator):
         clamp: float | None = None,
         truncation: float = 1.0,
         latent_space: str = "z",
+        layers: Sequence[int] | None = None,
     ) -> None:
         stages = stage_widths(image_size, widths, features=32768)
         for name, value in (("z_dim", z_dim), ("w_dim", w_dim), ("mapping_layers", mapping_layers)):
@@ -175,13 +198,16 @@ class StyleGAN2(Generator):
         if clamp is not None and (not isinstance(clamp, (int, float)) or not 0 < clamp < math.inf):
             raise GeneratorError(f"clamp should be a positive number or None, got {clamp!r}.")
         super().__init__(
-            latent_dim=z_dim if latent_space == "z" else w_dim,
+            latent_dim=z_dim if latent_space == "z" else w_dim * (1 if layers is None else 2),
             image_size=image_size,
             channels=channels,
             num_classes=num_classes,
         )
         self.z_dim, self.w_dim = z_dim, w_dim
         self.truncation, self.latent_space = truncation, latent_space
+        self.layers = None if layers is None else layer_range(layers, 2 * len(stages), latent_space)
+        if layers is not None:
+            self.directions_within = slice(w_dim, None)
         self.embedding = nn.Embedding(num_classes, w_dim) if num_classes else None
         inputs = [z_dim + w_dim * (num_classes > 0)] + [w_dim] * (mapping_layers - 1)
         self.mapping = nn.ModuleList(linear(in_features, w_dim, gain=math.sqrt(2)) for in_features in inputs)
@@ -202,12 +228,19 @@ class StyleGAN2(Generator):
             x = F.leaky_relu(layer(x), 0.2)
         return x if self.truncation == 1 else torch.lerp(self.w_avg.to(x.dtype), x, self.truncation)
 
+    def layer_latents(self, latents: Tensor, labels: Tensor | None) -> list[Tensor]:
+        """w ``(N, w_dim)`` of each layer."""
+        outside = inside = latents if self.latent_space == "w" else self.map(latents, labels)
+        if self.layers is not None:
+            outside, inside = latents.chunk(2, dim=1)
+        return [inside if k in (self.layers or ()) else outside for k in range(2 * len(self.blocks))]
+
     def synthesize(self, latents: Tensor, labels: Tensor | None) -> Tensor:
-        w = latents if self.latent_space == "w" else self.map(latents, labels)
-        x = self.const.expand(len(w), -1, -1, -1)
+        ws = self.layer_latents(latents, labels)
+        x = self.const.expand(len(latents), -1, -1, -1)
         image: Tensor | None = None
-        for block in self.blocks:
-            inputs = (x, image, w, self.low_pass)
+        for k, block in enumerate(self.blocks):
+            inputs = (x, image, ws[max(2 * k - 1, 0) : 2 * k + 2], self.low_pass)
             x, image = checkpoint(block, *inputs, use_reentrant=False) if self.recomputes else block(*inputs)
         assert image is not None
         return image.clamp(-1, 1)
@@ -216,11 +249,16 @@ class StyleGAN2(Generator):
     def sample_latents(self, count: int, *, rng: torch.Generator | None = None) -> Tensor:
         """Draw ``(count, latent_dim)`` float32 latents: z from N(0, I), or the w of such z, on the generator's device.
 
+        With ``layers`` w comes twice, for the layers outside the range and for those inside.
+
         With ``rng`` (a ``torch.Generator``) z is drawn on that generator's device and then moved.
         """
         device = rng.device if rng is not None else self.device
         z = torch.randn(count, self.z_dim, generator=rng, device=device).to(self.device)
-        return self.map(z) if self.latent_space == "w" else z
+        if self.latent_space == "z":
+            return z
+        w = self.map(z)
+        return w if self.layers is None else w.repeat(1, 2)
 
     @classmethod
     def from_checkpoint(
@@ -230,6 +268,7 @@ class StyleGAN2(Generator):
         init_kwargs: Mapping[str, Any] | None = None,
         truncation: float = 1.0,
         latent_space: str = "z",
+        layers: Sequence[int] | None = None,
         origin: str = "the checkpoint",
     ) -> Self:
         """Build the frozen generator of a state dict in rosinality's or NVIDIA's layout.
@@ -239,7 +278,7 @@ class StyleGAN2(Generator):
                 keep beside ``g_ema``, under that name; without it w's mean is estimated from 10 000 w), or of the
                 ``G_ema`` in a pickle of NVlabs/stylegan2-ada-pytorch, by their names there.
             init_kwargs: what the network in NVIDIA's pickle was built with; see :func:`read_nvidia_pickle`.
-            truncation, latent_space: see :class:`StyleGAN2`.
+            truncation, latent_space, layers: see :class:`StyleGAN2`.
             origin: where ``state`` comes from, for the error.
 
         Raises:
@@ -263,6 +302,7 @@ class StyleGAN2(Generator):
                 clamp=_clamp(init_kwargs or {}, origin),
                 truncation=truncation,
                 latent_space=latent_space,
+                layers=layers,
             )
         load_weights(generator, _folded(raw, origin), origin=origin)
         if "w_avg" not in raw:

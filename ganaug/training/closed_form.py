@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 from tqdm.auto import tqdm
 
 from ganaug.generators import Generator, GeneratorError
+from ganaug.training.direction_matrix import widened
 
 SPARE_COMPONENTS = 32  # kept beyond those asked for, so that merging batches loses little of them
 LARGEST_FEATURES = 8192
@@ -25,66 +26,89 @@ def sefa(generator: Generator, num_directions: int) -> Tensor:
 
     Eigenvectors of W^T W for W the weight of :func:`first_projection`, largest eigenvalues first (Shen & Zhou,
     "Closed-Form Factorization of Latent Semantics in GANs", CVPR 2021). As in the published code, each output's
-    weights (each row of W) are scaled to unit length first.
+    weights (each row of W) are scaled to unit length first. StyleGAN2 in w has one projection for each layer, of which
+    those in its range of ``layers`` count; unlike the published code's, toRGB layers are among them.
 
     Args:
         generator: frozen by this call.
-        num_directions: K, at most ``latent_dim``.
+        num_directions: K, at most the number of coordinates in ``generator.directions_within``.
 
     Returns:
         ``(K, latent_dim)`` float32 unit rows on the CPU, mutually perpendicular; the largest coordinate of each is
         positive.
 
     Raises:
-        GeneratorError: see :func:`first_projection`; more directions than latent dimensions.
+        GeneratorError: see :func:`first_projection`; more directions than such coordinates.
     """
     check_num_directions(generator, num_directions)
-    weight = F.normalize(first_projection(generator).double(), dim=1)
+    within = generator.directions_within
+    weight = F.normalize(first_projection(generator)[:, within].double(), dim=1)
     vectors = torch.linalg.eigh(weight.T @ weight).eigenvectors  # columns, in ascending order
-    return fix_signs(vectors.T.flip(0)[:num_directions])
+    return fix_signs(widened(vectors.T.flip(0)[:num_directions], within, generator.latent_dim))
 
 
 @torch.no_grad()
 def first_projection(generator: Generator) -> Tensor:
-    """The weight of the first linear or convolutional layer that a generator applies to its latents.
+    """The weights that a generator applies to its latents first.
+
+    Those of all linear and convolutional layers that read the latents themselves or, where each reads a part of them,
+    that part; if there are none, or what they read is not all that directions may change, those of the first layer
+    whose input depends on the latents.
 
     Args:
         generator: frozen by this call.
 
     Returns:
-        ``(out, latent_dim)`` float32 on the CPU, one row for each output feature (and kernel position), with
-        parametrisations such as spectral normalisation applied.
+        ``(out, latent_dim)`` float32 on the CPU, one row for each output feature (and kernel position), layer after
+        layer in the order in which they run, with parametrisations such as spectral normalisation applied.
 
     Raises:
         GeneratorError: the first ``nn.Linear``, ``nn.ConvTranspose2d`` or ``nn.Conv2d`` whose input depends on the
             latent does not take ``latent_dim`` inputs, or there is none.
     """
-    found: list[Tensor] = []
+    first: list[Tensor] = []
+    placed: list[Tensor] = []
+    unread = torch.ones(generator.latent_dim, dtype=torch.bool)
+    rng = torch.Generator().manual_seed(0)
+    labels = generator.sample_labels(1, rng=rng)
+    # Not of sample_latents, whose coordinates may repeat: from these it can be told which of them a layer reads.
+    latents = torch.randn(2, generator.latent_dim, generator=rng).to(generator.device)
 
     def look(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        if found or not args or len(args[0]) != 2 or torch.equal(args[0][0], args[0][1]):
+        if not args or len(args[0]) != 2 or torch.equal(args[0][0], args[0][1]):
             return
         assert isinstance(module, PROJECTIONS)
+        read = args[0].reshape(2, -1)
+        size = read.shape[1]
+        places = [slice(start, start + size) for start in range(generator.latent_dim - size + 1)]
+        part = next((place for place in places if torch.equal(read, latents[:, place])), None)
+        if first and part is None:
+            return
         weight = module.weight.detach().float().cpu()
         if isinstance(module, nn.ConvTranspose2d):
             weight = weight.transpose(0, 1)
-        found.append(weight.movedim(1, -1).flatten(0, -2).clone())
+        weight = weight.movedim(1, -1).flatten(0, -2).clone()
+        if not first:
+            first.append(weight)
+        if part is not None and size == weight.shape[1]:
+            placed.append(widened(weight, part, generator.latent_dim))
+            unread[part] = False
 
     with _hooks(
         module.register_forward_pre_hook(look)
         for module in generator.freeze().check().modules()
         if isinstance(module, PROJECTIONS)
     ):
-        rng = torch.Generator().manual_seed(0)
-        labels = generator.sample_labels(1, rng=rng)
-        generator(generator.sample_latents(2, rng=rng), labels if labels is None else labels.expand(2))
-    if not found or found[0].shape[1] != generator.latent_dim:
-        got = f"one of {found[0].shape[1]} inputs" if found else "none"
+        generator(latents, labels if labels is None else labels.expand(2))
+    if not unread[generator.directions_within].any():
+        return torch.cat(placed)
+    if not first or first[0].shape[1] != generator.latent_dim:
+        got = f"one of {first[0].shape[1]} inputs" if first else "none"
         raise GeneratorError(
             "SeFa needs a generator whose latents go through an nn.Linear, nn.ConvTranspose2d or nn.Conv2d of "
             f"{generator.latent_dim} inputs first; this one has {got}. Use ganspace or a learned method."
         )
-    return found[0]
+    return first[0]
 
 
 @torch.no_grad()
@@ -98,30 +122,31 @@ def ganspace(
     layer: str | None = None,
     show_progress: bool = False,
 ) -> Tensor:
-    """Principal components of an early layer's activations, carried over to the latent space.
+    """Principal components of w, or of an early layer's activations, carried over to the latent space.
 
-    Härkönen et al., "GANSpace: Discovering Interpretable GAN Controls", NeurIPS 2020, as for BigGAN: the
-    components come from incremental PCA, and the least-squares regression of z on their coordinates turns each into
-    a latent direction. Components of which z explains less than a tenth come last: the difference between two classes,
-    say, has no direction in z. On a layer that is linear in z this is SeFa without its scaling of rows, hence the
-    default layer.
+    Härkönen et al., "GANSpace: Discovering Interpretable GAN Controls", NeurIPS 2020. Where latents are w, as
+    StyleGAN's may be, the components of w are the directions. Elsewhere, as for BigGAN, the least-squares regression of
+    z on the components' coordinates turns each into a latent direction. Components of which z explains less than a
+    tenth come last: the difference between two classes, say, has no direction in z. On a layer that is linear in z this
+    is SeFa without its scaling of rows, hence the default layer. All components come from incremental PCA.
 
     Args:
         generator: frozen by this call; runs on the device where it is.
-        num_directions: K, at most ``latent_dim``.
+        num_directions: K, at most the number of coordinates in ``generator.directions_within``, the only ones that
+            directions change.
         samples: how many activations the components are taken from, labels drawn for each.
         batch_size: activations held at once, besides K + 32 components.
         seed: of the latents and labels.
-        layer: name of a module (``generator.named_modules()``); by default the first one that runs whose output is
-            not an affine function of z. Feature maps of more than 8192 values are averaged down to 4 x 4.
+        layer: name of a module (``generator.named_modules()``); by default w itself, or the first one that runs whose
+            output is not an affine function of z. Feature maps of more than 8192 values are averaged down to 4 x 4.
 
     Returns:
         ``(K, latent_dim)`` float32 unit rows on the CPU, largest component first; the largest coordinate of each is
         positive.
 
     Raises:
-        GeneratorError: more directions than latent dimensions, features or samples; no such layer, the generator
-            does not run it, or it does not follow z.
+        GeneratorError: more directions than such coordinates, features or samples; no such layer, the generator
+            does not run it, or it does not follow the latent.
     """
     check_num_directions(generator, num_directions)
     if batch_size < 1 or samples <= num_directions:
@@ -130,41 +155,53 @@ def ganspace(
             f"num_directions={num_directions}, batch_size={batch_size}."
         )
     generator.freeze().check()
-    if layer is None:
+    in_w, within = generator.latent_space == "w", generator.directions_within
+    if layer is None and not in_w:
         layer = next((name for name, affine in affine_layers(generator).items() if not affine), IMAGES)
     rng = torch.Generator().manual_seed(seed)
     pca = IncrementalPCA(num_directions + SPARE_COMPONENTS)
-    products = torch.zeros((), dtype=torch.float64)
-    latent_sum = torch.zeros(generator.latent_dim, dtype=torch.float64)
+    products = latent_products = latent_sum = torch.zeros((), dtype=torch.float64)
     with (
-        layer_output(generator, layer) as features,
+        nullcontext() if layer is None else layer_output(generator, layer) as features,
         tqdm(total=samples, desc="ganspace", disable=not show_progress) as bar,
     ):
         while pca.count < samples:
             count = min(batch_size, samples - pca.count)
             latents = generator.sample_latents(count, rng=rng)
-            output = features(latents, generator.sample_labels(count, rng=rng))
+            labels = generator.sample_labels(count, rng=rng)
+            output = latents[:, within] if features is None else features(latents, labels)
             if output.ndim == 4 and output[0].numel() > LARGEST_FEATURES:
                 output = F.adaptive_avg_pool2d(output, (min(output.shape[2], 4), min(output.shape[3], 4)))
-            batch, latents = output.flatten(1).cpu().double(), latents.cpu().double()
+            batch, latents = output.flatten(1).cpu().double(), latents[:, within].cpu().double()
             pca.update(batch)
             products = products + batch.T @ latents
-            latent_sum += latents.sum(0)
+            latent_sum = latent_sum + latents.sum(0)
+            if in_w:
+                latent_products = latent_products + latents.T @ latents
             bar.update(count)
+    what = "w" if layer is None else f"the activations of layer {layer!r}"
     lengths = pca.scaled.norm(dim=1)
     if (rank := int((lengths > 1e-6 * lengths[0]).sum())) < num_directions:
         raise GeneratorError(
-            f"{num_directions} directions were asked for, but the activations of layer {layer!r} vary in {rank} "
-            "dimensions only: lower num_directions or name another layer."
+            f"{num_directions} directions were asked for, but {what} vary in {rank} dimensions only: "
+            "lower num_directions or name another layer."
         )
     # The coordinates are uncorrelated, so that each regression coefficient is a covariance, up to its length.
-    covariance = products / samples - pca.mean[:, None] * (latent_sum / samples)
+    latent_mean = latent_sum / samples
+    covariance = products / samples - pca.mean[:, None] * latent_mean
     directions = pca.components[:rank] @ covariance
-    explained = directions.square().sum(1) / (lengths[:rank].square() / samples)
+    squares = directions.square()
+    if in_w:  # whose coordinates, unlike those of z, are neither uncorrelated nor of unit variance
+        prior = latent_products / samples - latent_mean[:, None] * latent_mean
+        squares = directions @ torch.linalg.pinv(prior, hermitian=True) * directions
+    explained = squares.sum(1) / (lengths[:rank].square() / samples)
     if not (explained >= LEAST_EXPLAINED).any():
-        raise GeneratorError(f"z explains next to nothing of the activations of layer {layer!r}. Name another layer.")
+        raise GeneratorError(
+            f"{generator.latent_space} explains next to nothing of the activations of layer {layer!r}. "
+            "Name another layer."
+        )
     order = torch.argsort(explained < LEAST_EXPLAINED, stable=True)
-    return fix_signs(directions[order[:num_directions]])
+    return fix_signs(widened(directions[order[:num_directions]], within, generator.latent_dim))
 
 
 class IncrementalPCA:
@@ -247,15 +284,17 @@ def layer_output(generator: Generator, layer: str) -> Iterator[Callable[[Tensor,
 
 @torch.no_grad()
 def affine_layers(generator: Generator, *, pairs: int = 8) -> dict[str, bool]:
-    """Names of the modules that a generator runs, in order of completion, and whether each is affine in z.
+    """Names of the modules that a generator runs, in order of completion, and whether each is affine in the latent.
 
-    Measured as f(a) + f(b) - f(0) = f(a + b) on random pairs, with one label. Modules that return no tensor of one
-    row for each latent are left out.
+    Measured as f(a) + f(b) - f(0) = f(a + b) on random pairs, with one label. Coordinates of the latent that directions
+    may not change are zero, so that whatever does not depend on the others counts as affine. Modules that return no
+    tensor of one row for each latent are left out.
     """
     affine: dict[str, bool] = {}
     rng = torch.Generator().manual_seed(0)
     a, b = generator.sample_latents(2 * pairs, rng=rng).chunk(2)
-    latents = torch.cat([a, b, a + b, torch.zeros_like(a[:1])])
+    latents = torch.cat([a, b, a + b, torch.zeros_like(a[:1])])[:, generator.directions_within]
+    latents = widened(latents, generator.directions_within, generator.latent_dim)
     labels = generator.sample_labels(1, rng=rng)
 
     def measure(name: str) -> Callable[[nn.Module, object, object], None]:
@@ -277,11 +316,10 @@ def affine_layers(generator: Generator, *, pairs: int = 8) -> dict[str, bool]:
 
 def check_num_directions(generator: Generator, num_directions: int) -> None:
     """Raise :class:`GeneratorError` unless that many directions can be perpendicular in the latent space."""
-    if not 1 <= num_directions <= generator.latent_dim:
-        raise GeneratorError(
-            f"num_directions should be from 1 to {generator.latent_dim}, the generator's latent_dim; "
-            f"got {num_directions}."
-        )
+    limit = len(range(generator.latent_dim)[generator.directions_within])
+    if not 1 <= num_directions <= limit:
+        what = "the generator's latent_dim" if limit == generator.latent_dim else "the coordinates that they may change"
+        raise GeneratorError(f"num_directions should be from 1 to {limit}, {what}; got {num_directions}.")
 
 
 def fix_signs(directions: Tensor) -> Tensor:

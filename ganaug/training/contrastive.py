@@ -88,7 +88,8 @@ def contrastive(
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     generator = generator.freeze().check().to(target).to(memory_format=torch.channels_last)
     rng = torch.Generator().manual_seed(chosen.seed)
-    matrix = DirectionMatrix("unit", num_directions, generator.latent_dim, rng=rng).to(target)
+    within = generator.directions_within
+    matrix = DirectionMatrix("unit", num_directions, generator.latent_dim, within=within, rng=rng).to(target)
     optimizer = torch.optim.Adam(matrix.parameters(), lr=chosen.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, chosen.steps)
     with (
@@ -99,6 +100,8 @@ def contrastive(
             loss = _loss(generator, features, matrix, rng, chosen)
             optimizer.zero_grad()
             loss.backward()
+            if step == 0 and matrix.weight.grad is not None and not matrix.weight.grad.any():
+                raise GeneratorError("the layer does not depend on what directions may change. Name a later one.")
             optimizer.step()
             schedule.step()
             if step % 50 == 0 or step == chosen.steps - 1:
@@ -157,7 +160,7 @@ def contrastive_loss(changes: Tensor, temperature: float) -> Tensor:
 
 
 def middle_layer(generator: Generator) -> str:
-    """Name of the module half way through those that run one after another, past what is affine in z."""
+    """Name of the module half way through those that run one after another, past what is affine in the latent."""
     affine = affine_layers(generator)
     inside = chain = list(affine)
     while inside:

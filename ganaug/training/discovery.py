@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import math
 import signal
 import threading
@@ -72,7 +73,8 @@ def discover(
             neither and can't be resumed.
         resume: go on from the checkpoint in ``out``; the result is that of the unbroken run.
         device: defaults to CUDA when there is one, else the CPU.
-        initial: ``(num_directions, latent_dim)`` directions to start from.
+        initial: ``(num_directions, latent_dim)`` directions to start from, zero where ``generator.directions_within``
+            lets none change a latent.
         checkpoint_every, log_every: in steps.
         rca_samples: fresh pairs on which the final RCA is measured.
         tensorboard: also write TensorBoard event files, into ``out/tensorboard``.
@@ -227,6 +229,7 @@ class Run:
                     settings.num_directions,
                     generator.latent_dim,
                     initial=initial,
+                    within=generator.directions_within,
                     rng=self.rng,
                 )
                 self.reconstructor: nn.Module = Reconstructor(
@@ -339,7 +342,10 @@ class Run:
         """What a run that goes on must have in common with this one: all that changes the result."""
         settings = self.settings.to_dict()
         del settings["recompute"], settings["compile"]
-        return {"settings": settings, "generator_sha256": self.generator_sha256, "initial": self.initial}
+        generator = self.generator_sha256
+        if self.generator.directions_within != slice(None):  # with others of its coordinates it has the same weights
+            generator += json.dumps(self.generator.config)
+        return {"settings": settings, "generator_sha256": generator, "initial": self.initial}
 
     def state(self) -> dict[str, Any]:
         return {

@@ -22,7 +22,7 @@ REACH = 6.0
 
 @dataclass(frozen=True, kw_only=True)
 class SefaSettings(Settings):
-    """Settings of :func:`sefa`: ``num_directions``, at most the latent's dimensions."""
+    """Settings of :func:`sefa`: ``num_directions``, at most the coordinates that directions may change."""
 
     num_directions: int = 64
 
@@ -121,7 +121,9 @@ def _directions(
         return contrastive(generator, **settings, device=device, show_progress=show_progress)
     rng = torch.Generator().manual_seed(settings["seed"])
     try:
-        matrix = DirectionMatrix(method, settings["num_directions"], generator.latent_dim, rng=rng)
+        matrix = DirectionMatrix(
+            method, settings["num_directions"], generator.latent_dim, within=generator.directions_within, rng=rng
+        )
     except ValueError as error:
         raise SettingsError(str(error)) from error
     return matrix.rows.detach()
@@ -134,6 +136,7 @@ def judge(
     batch_size: int = 32,
     max_magnitude: float = REACH,
     reconstructor_width: int = 1,
+    samples: int = 10_000,
     seed: int = 0,
     device: str | torch.device | None = None,
     show_progress: bool = True,
@@ -142,6 +145,7 @@ def judge(
 
     Args:
         steps, batch_size, max_magnitude, reconstructor_width, seed: see :class:`DiscoverySettings`.
+        samples: fresh pairs on which it is measured.
     """
     judged = discover(
         pack.generator,
@@ -153,6 +157,7 @@ def judge(
         max_magnitude=max_magnitude,
         reconstructor_width=reconstructor_width,
         reconstructor_lr=1e-3,
+        rca_samples=samples,
         seed=seed,
         device=device,
         show_progress=show_progress,

@@ -5,10 +5,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ganaug.directions import DirectionPack
-from ganaug.generators import GeneratorError, convert_checkpoint
+from ganaug.directions import DirectionPack, PackError
+from ganaug.generators import Encoder, GeneratorError, convert_checkpoint
 from ganaug.generators.stylegan2 import StyleGAN2, looks_like_stylegan2
 from ganaug.training import discover
+from ganaug.training.contrastive import contrastive
+from ganaug.training.methods import find_directions
+from ganaug.transforms import LatentShift
 
 WIDTHS = (12, 8, 6)
 SMALL = {"z_dim": 6, "w_dim": 8, "image_size": 16, "widths": WIDTHS, "mapping_layers": 3}
@@ -87,11 +90,20 @@ def as_nvidia(state):
     return renamed
 
 
-def as_written(state, z):
-    """The paper's equations on rosinality's layout, with weights modulated for each image on its own."""
+def as_written(state, z, ws=None):
+    """The paper's equations on rosinality's layout, with weights modulated for each image on its own.
 
-    def modulated(name, x, w, demodulate, up=False):
-        style = w @ (state[f"{name}.conv.modulation.weight"] / math.sqrt(8)).T + state[f"{name}.conv.modulation.bias"]
+    ``ws`` are the w of the layers in NVIDIA's numbering; by default the one that z is mapped to.
+    """
+
+    numbers = {"conv1": 0, "to_rgb1": 1}
+    numbers |= {f"convs.{k}": k + 1 for k in range(4)} | {f"to_rgbs.{k}": 2 * k + 3 for k in range(2)}
+
+    def modulated(name, x, demodulate, up=False):
+        style = (
+            ws[numbers[name]] @ (state[f"{name}.conv.modulation.weight"] / math.sqrt(8)).T
+            + state[f"{name}.conv.modulation.bias"]
+        )
         weight = state[f"{name}.conv.weight"]
         weight = weight * style[:, None, :, None, None] / math.sqrt(weight[0, 0].numel())
         if demodulate:
@@ -107,22 +119,23 @@ def as_written(state, z):
         return torch.cat(rows)
 
     def styled(name, x, noise, up=False):
-        x = modulated(name, x, w, True, up) + state[f"{name}.noise.weight"] * state[f"noises.noise_{noise}"]
+        x = modulated(name, x, True, up) + state[f"{name}.noise.weight"] * state[f"noises.noise_{noise}"]
         return F.leaky_relu(x + state[f"{name}.activate.bias"][:, None, None], 0.2) * math.sqrt(2)
 
     w = z / (z.square().mean(1, keepdim=True) + 1e-8).sqrt()
     for k in (1, 2):
         w = F.linear(w, state[f"style.{k}.weight"] * 0.01 / math.sqrt(8), state[f"style.{k}.bias"] * 0.01)
         w = F.leaky_relu(w, 0.2) * math.sqrt(2)
+    ws = [w] * 6 if ws is None else ws
     x = styled("conv1", state["input.input"].expand(len(z), -1, -1, -1), 0)
-    image = modulated("to_rgb1", x, w, False) + state["to_rgb1.bias"]
+    image = modulated("to_rgb1", x, False) + state["to_rgb1.bias"]
     for k in range(len(WIDTHS) - 1):
         x = styled(f"convs.{2 * k + 1}", styled(f"convs.{2 * k}", x, 2 * k + 1, up=True), 2 * k + 2)
         zeros = torch.zeros(*image.shape[:2], *(2 * size for size in image.shape[2:]))
         zeros[:, :, ::2, ::2] = image
         image = F.conv2d(F.pad(zeros, (2, 1, 2, 1)).flatten(0, 1)[:, None], filters(4)[None, None])
         image = image.unflatten(0, (len(z), 3))[:, :, 0]
-        image = image + modulated(f"to_rgbs.{k}", x, w, False) + state[f"to_rgbs.{k}.bias"]
+        image = image + modulated(f"to_rgbs.{k}", x, False) + state[f"to_rgbs.{k}.bias"]
     return image.clamp(-1, 1)
 
 
@@ -158,6 +171,7 @@ def test_a_checkpoint_draws_the_images_of_its_layers_and_its_sizes_are_read_off(
     assert generator.config == {
         "architecture": "stylegan2", "z_dim": 8, "w_dim": 8, "channels": 3, "image_size": 16, "num_classes": 0,
         "widths": list(WIDTHS), "mapping_layers": 2, "clamp": None, "truncation": 1.0, "latent_space": "z",
+        "layers": None,
     }  # fmt: skip
 
 
@@ -211,7 +225,54 @@ def test_the_mean_of_w_comes_from_the_checkpoint_or_is_estimated():
     assert torch.equal(stored.w_avg, torch.arange(8.0))
 
 
-@pytest.mark.parametrize("options", [{}, {"latent_space": "w", "truncation": 0.5}, {"num_classes": 3, "clamp": 2.0}])
+@pytest.mark.parametrize("layers", [(0, 1), (1, 2), (2, 5), (3, 4), (5, 6), (0, 6)])
+def test_layers_in_the_range_take_one_half_of_the_latent_and_all_others_the_other(layers):
+    state = rosinality()
+    generator = StyleGAN2.from_checkpoint(state, latent_space="w", layers=layers)
+    outside, inside = torch.randn(2, 4, 8)
+    ws = [inside if layers[0] <= number < layers[1] else outside for number in range(6)]
+    images = as_written(state, torch.zeros(4, 8), ws)
+    torch.testing.assert_close(generator(torch.cat([outside, inside], 1)), images, atol=1e-5, rtol=1e-5)
+
+
+def test_latents_for_a_range_of_layers_are_drawn_as_one_w():
+    whole, part = (
+        stylegan2(latent_space="w", truncation=0.7),
+        stylegan2(latent_space="w", truncation=0.7, layers=(2, 4)),
+    )
+    rngs = [torch.Generator().manual_seed(3) for _ in range(2)]
+    w, twice = whole.sample_latents(4, rng=rngs[0]), part.sample_latents(4, rng=rngs[1])
+    assert torch.equal(twice, torch.cat([w, w], 1)) and torch.equal(part(twice), whole(w))
+
+
+@pytest.mark.parametrize("method", ["sefa", "ganspace", "contrastive", "random", "coordinate"])
+def test_every_method_finds_directions_in_a_range_of_layers(method):
+    generator = stylegan2(latent_space="w", layers=(3, 5))
+    quick = {"ganspace": {"samples": 200}, "contrastive": {"steps": 2}}
+    settings = {"num_directions": 4, **quick.get(method, {})}
+    pack = find_directions(generator, method, device="cpu", show_progress=False, **settings)
+    assert pack.directions.shape == (4, 16) and pack.directions[:, :8].count_nonzero() == 0
+    torch.testing.assert_close(pack.directions.norm(dim=1), torch.ones(4))
+
+
+def test_contrastive_directions_of_fine_layers_are_told_apart_behind_them():
+    generator = stylegan2(latent_space="w", layers=(4, 6))
+    steps = {"learning_rate": 0.1, "show_progress": False, "device": "cpu"}
+    short, long = (contrastive(generator, 4, steps=count, **steps) for count in (1, 20))
+    assert (short - long).norm(dim=1).min() > 0.1
+    with pytest.raises(GeneratorError, match=r"does not depend on what directions may change\. Name a later"):
+        contrastive(generator, 4, layer="blocks.0.layers.0", **steps)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"latent_space": "w", "truncation": 0.5},
+        {"latent_space": "w", "layers": (2, 5)},
+        {"num_classes": 3, "clamp": 2.0},
+    ],
+)
 def test_a_saved_stylegan2_draws_the_very_same_images(tmp_path, options):
     generator = stylegan2(**options)
     latents, labels = generator.sample_latents(2), generator.sample_labels(2)
@@ -219,7 +280,9 @@ def test_a_saved_stylegan2_draws_the_very_same_images(tmp_path, options):
     again = StyleGAN2.from_pretrained(tmp_path / "g")
     torch.testing.assert_close(again(latents, labels), generator(latents, labels))
     assert again.weights_sha256() == generator.weights_sha256()
-    assert again.config == {**generator.config, "widths": list(WIDTHS)}
+    assert again.layers == generator.layers
+    written = {name: list(value) if isinstance(value, tuple) else value for name, value in generator.config.items()}
+    assert again.config == written
 
 
 @pytest.mark.parametrize("latent_space", ["z", "w"])
@@ -307,6 +370,11 @@ def test_nvidias_options_are_heeded_or_refused():
         ({"widths": (8,)}, "3 positive integers for 16 pixels"),
         ({"latent_space": "s"}, 'latent_space should be "z" or "w"'),
         ({"latent_space": "w", "num_classes": 2}, "class in w"),
+        ({"layers": (0, 2)}, 'for directions in w: add latent_space="w"'),
+        ({"latent_space": "w", "layers": (2, 2)}, r"0 <= first < stop <= 6, the number of layers; got \(2, 2\)"),
+        ({"latent_space": "w", "layers": (0, 7)}, r"stop <= 6, .* got \(0, 7\)"),
+        ({"latent_space": "w", "layers": (1, 2, 3)}, r"two integers .* got \(1, 2, 3\)"),
+        ({"latent_space": "w", "layers": 3}, "two integers .* got 3"),
         ({"truncation": -1}, "truncation should be"),
         ({"clamp": 0}, "clamp should be"),
         ({"w_dim": 0}, "w_dim should be"),
@@ -334,3 +402,41 @@ def test_a_pack_of_directions_in_w_says_so(tmp_path):
     assert '"latent_space": "w"' in (tmp_path / "pack" / "config.json").read_text()
     w = generator.sample_latents(2)
     torch.testing.assert_close(loaded.generator(w), generator(w))
+
+
+def test_a_pack_of_directions_in_fine_layers_leaves_coarse_ones_as_they_are(tmp_path):
+    generator = stylegan2(latent_space="w", layers=(3, 6))
+    torch.manual_seed(0)
+    encoder = Encoder(latent_dim=16, image_size=16, channels=3, width=4, hidden=8)
+    direction = F.pad(F.normalize(torch.randn(1, 8)), (8, 0))
+    saved = DirectionPack(direction, generator=generator, encoder=encoder).save_pretrained(tmp_path / "pack")
+    pack = DirectionPack.from_pretrained(saved)
+    assert pack.generator.layers == range(3, 6) and '"latent_space": "w"' in (saved / "config.json").read_text()
+
+    changes = {}
+    for name, module in pack.generator.named_modules():
+        if name.endswith((".affine", "layers.0", "layers.1")):
+
+            def note(module, args, output, name=name):
+                before, after = output.chunk(2)
+                changes[name] = (after - before).abs().max().item()
+
+            module.register_forward_hook(note)
+    images = torch.rand(2, 3, 16, 16)
+    shifted = LatentShift(0, pack=pack, p=1.0, magnitude=3.0)(images)
+    assert (shifted - images).abs().max() > 0.01
+    coarse = ("blocks.0.layers.0", "blocks.0.to_rgb", "blocks.1.layers.0", "blocks.1.layers.1")
+    assert {name for name, change in changes.items() if change == 0} == {
+        name for name in changes if name.startswith(coarse)
+    }
+
+
+def test_a_pack_refuses_its_generator_with_other_layers(tmp_path):
+    pack = DirectionPack(torch.eye(16)[8:], generator=stylegan2(latent_space="w", layers=(3, 6)))
+    saved = pack.save_pretrained(tmp_path / "pack")
+    same = DirectionPack.from_pretrained(saved, generator=stylegan2(latent_space="w", layers=[3, 6]))
+    assert same.generator.layers == range(3, 6)
+    with pytest.raises(
+        PackError, match=r'"layers": \[3, 6\].* has .*"layers": \[0, 3\].*with the pack\'s latent_space'
+    ):
+        DirectionPack.from_pretrained(saved, generator=stylegan2(latent_space="w", layers=(0, 3)))

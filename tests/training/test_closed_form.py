@@ -5,6 +5,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ganaug.generators import DCGAN, SNGAN, Generator, GeneratorError
+from ganaug.generators.stylegan2 import StyleGAN2
 from ganaug.training.closed_form import (
     IncrementalPCA,
     affine_layers,
@@ -35,6 +36,12 @@ class Paint(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return features.flatten(1).tanh().unflatten(1, (1, 8, 8))
+
+
+def in_w(layers=None) -> StyleGAN2:
+    torch.manual_seed(0)
+    sizes = {"z_dim": 8, "w_dim": 8, "image_size": 16, "widths": (12, 8, 6), "mapping_layers": 1}
+    return StyleGAN2(**sizes, latent_space="w", layers=layers).freeze()
 
 
 def paint(*layers: nn.Module, latent_dim: int = 8, num_classes: int = 0) -> Generator:
@@ -163,11 +170,70 @@ def test_a_hidden_layer_as_wide_as_the_latent_is_not_taken_for_the_projection():
         sefa(paint(Halves(), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 64)), 2)
 
 
+def affines(generator, *layers):
+    """The weights by which w scales the features of some layers, named by block and place in it."""
+    return [
+        (generator.blocks[block].to_rgb if place == "rgb" else generator.blocks[block].layers[place]).affine.weight
+        for block, place in layers
+    ]
+
+
+def test_sefa_in_w_factorises_the_projections_of_all_layers_together():
+    generator = in_w()
+    every = [(0, 0), (0, "rgb"), (1, 0), (1, 1), (1, "rgb"), (2, 0), (2, 1), (2, "rgb")]
+    weight = torch.cat(affines(generator, *every))
+    assert torch.equal(first_projection(generator), weight)
+    right = torch.linalg.svd(F.normalize(weight.double(), dim=1), full_matrices=False)[2]
+    torch.testing.assert_close((sefa(generator, 8) * right).sum(1).abs(), torch.ones(8, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("layers", "inside"),
+    [
+        ((0, 1), [(0, 0)]),
+        ((2, 4), [(1, 1), (1, "rgb"), (2, 0)]),
+        ((4, 6), [(2, 1), (2, "rgb")]),
+    ],
+)
+def test_sefa_in_a_range_of_layers_factorises_theirs_alone(layers, inside):
+    weight = F.normalize(torch.cat(affines(in_w(), *inside)).double(), dim=1)
+    directions = sefa(in_w(layers), 3)
+    assert directions.shape == (3, 16) and directions[:, :8].count_nonzero() == 0
+    right = torch.linalg.svd(weight, full_matrices=False)[2][:3]
+    torch.testing.assert_close((directions[:, 8:] * right).sum(1).abs(), torch.ones(3, dtype=torch.float64))
+
+
+def test_projections_of_parts_of_the_latent_keep_their_columns():
+    class Halves(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.late, self.early = nn.Linear(3, 64), nn.ConvTranspose2d(5, 1, 8)
+
+        def forward(self, latents):
+            early, late = latents.split([5, 3], dim=1)
+            return self.late(late).unflatten(1, (1, 8, 8)) + self.early(early[:, :, None, None])
+
+    torch.manual_seed(0)
+    net = Halves()
+    generator = Generator.from_module(nn.Sequential(net, Paint()), latent_dim=8, image_size=8, channels=1)
+    weight, latents = first_projection(generator), torch.randn(3, 8)
+    assert weight.shape == (128, 8)
+    outputs = (net(latents) - net(torch.zeros(1, 8))).flatten(1)
+    torch.testing.assert_close(latents @ (weight[:64] + weight[64:]).T, outputs)
+
+
 @pytest.mark.parametrize("method", [sefa, ganspace])
 @pytest.mark.parametrize("count", [0, 9])
 def test_impossible_numbers_of_directions_are_refused(method, count):
     with pytest.raises(GeneratorError, match=f"num_directions should be from 1 to 8, .* got {count}"):
         method(tiny(), count)
+
+
+@pytest.mark.parametrize("method", [sefa, ganspace])
+def test_in_a_range_of_layers_as_many_directions_fit_as_w_has_dimensions(method):
+    assert method(in_w((2, 4)), 8).shape == (8, 16)
+    with pytest.raises(GeneratorError, match="from 1 to 8, the coordinates that they may change; got 9"):
+        method(in_w((2, 4)), 9)
 
 
 def test_incremental_pca_is_pca_while_nothing_is_dropped():
@@ -209,6 +275,32 @@ def test_ganspace_finds_the_axes_of_the_largest_effect():
     found = ganspace(paint(turn, mix), 3, samples=4000) @ rotation.T
     assert found.abs().argmax(1).tolist() == [4, 1, 6]
     assert (found.abs().amax(1) > 0.97).all()
+
+
+def test_ganspace_in_w_finds_the_eigenvectors_of_its_covariance():
+    """A mapping far from its leaky ReLU's kink is affine, and normalised z has unit covariance."""
+    torch.manual_seed(0)
+    rotation = torch.linalg.qr(torch.randn(8, 8))[0]
+    scales = torch.tensor([0.1, 0.02, 0.4, 0.03, 0.8, 0.05, 0.2, 0.01])
+    for layers in (None, (3, 6)):
+        generator = in_w(layers)
+        generator.mapping[0].weight.data = rotation * scales
+        generator.mapping[0].bias.data.fill_(5)
+        directions = ganspace(generator, 4, samples=10_000)
+        if layers:
+            assert directions.shape == (4, 16) and directions[:, :8].count_nonzero() == 0
+        found = directions[:, -8:] @ rotation
+        assert found.abs().argmax(1).tolist() == [4, 2, 6, 0]
+        assert (found.abs().amax(1) > 0.99).all()
+
+
+def test_ganspace_in_w_takes_a_layer_too_however_little_w_varies():
+    generator = in_w()
+    generator.mapping[0].weight.data /= 20
+    draws = {"samples": 800, "batch_size": 100, "seed": 3}
+    found = ganspace(generator, 4, layer="blocks.1.layers.0.affine", **draws)
+    expected, explained = whole_pca(generator, "blocks.1.layers.0.affine", 4, **draws)
+    assert (explained > 0.99).all() and ((found * expected).sum(1) > 0.999).all()
 
 
 def test_on_a_linear_layer_ganspace_finds_the_singular_vectors_of_the_weight():

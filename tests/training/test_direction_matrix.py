@@ -58,6 +58,26 @@ def test_more_unit_directions_than_dimensions_are_fine_but_not_orthonormal_ones(
             DirectionMatrix(kind, 20, 8)
 
 
+@pytest.mark.parametrize("kind", ["unit", "orthonormal", "linear", "random", "coordinate"])
+def test_directions_within_some_coordinates_are_those_of_a_latent_that_has_no_others(kind):
+    within, alone = DirectionMatrix(kind, 4, 9, within=slice(3, 8), rng=rng()), DirectionMatrix(kind, 4, 5, rng=rng())
+    assert torch.equal(within.rows, torch.nn.functional.pad(alone.rows, (3, 1)))
+    again = DirectionMatrix(kind, 4, 9, within=slice(3, 8), initial=within.rows.detach())
+    torch.testing.assert_close(again.rows, within.rows)
+
+
+def test_limits_and_initial_directions_are_those_of_the_coordinates_within():
+    half = {"within": slice(4, None), "rng": rng()}
+    assert DirectionMatrix("random", 6, 8, **half).rows[:, :4].count_nonzero() == 0
+    for kind in ("orthonormal", "coordinate"):
+        with pytest.raises(ValueError, match=r"5 .* don't fit in 4 latent dimensions: lower num_directions to 4"):
+            DirectionMatrix(kind, 5, 8, **half)
+    initial = torch.eye(8)[3:6]
+    with pytest.raises(ValueError, match="1 of 3 initial directions change coordinates outside 4 to 7"):
+        DirectionMatrix("unit", 3, 8, initial=initial, **half)
+    assert torch.equal(DirectionMatrix("unit", 2, 8, initial=initial[1:], **half).rows, initial[1:])
+
+
 @pytest.mark.parametrize(
     ("kind", "initial", "message"),
     [

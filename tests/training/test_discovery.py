@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from ganaug.generators import DCGAN, SNGAN, Generator, GeneratorError
+from ganaug.generators.stylegan2 import StyleGAN2
 from ganaug.training import DiscoveryError, DiscoverySettings, Interrupted, SettingsError, discover
+from ganaug.training.checkpoint import write_checkpoint
 from ganaug.training.discovery import Run
 
 QUICK = {
@@ -73,6 +75,24 @@ def test_every_direction_matrix_gives_a_pack_of_unit_directions(kind, num_classe
     assert 0 <= pack.scores["rca"] <= 1
     for (low, high), row in zip(pack.ranges, pack.directions, strict=True):
         assert low == -high and row.norm() * high == pytest.approx(6.0, rel=0.2)
+
+
+def test_directions_in_a_range_of_layers_change_no_other_and_go_on_only_with_the_same_layers(tmp_path):
+    def in_layers(*layers):
+        torch.manual_seed(0)
+        sizes = {"z_dim": 6, "w_dim": 8, "image_size": 32, "widths": (8, 8, 4, 4), "mapping_layers": 2, "channels": 1}
+        return StyleGAN2(**sizes, latent_space="w", layers=layers)
+
+    whole = discover(in_layers(3, 6), steps=2, **QUICK)
+    assert whole.directions.shape == (4, 16) and whole.directions[:, :8].count_nonzero() == 0
+    torch.testing.assert_close(whole.directions.norm(dim=1), torch.ones(4))
+    run = Run(in_layers(3, 6).freeze(), DiscoverySettings.from_mapping({**SMALL, "steps": 2}))
+    run.train_step()
+    write_checkpoint(tmp_path / "checkpoint.pt", run.state())
+    with pytest.raises(DiscoveryError, match="belongs to another run: it was made with another generator"):
+        discover(in_layers(2, 6), out=tmp_path, resume=True, steps=2, **QUICK)
+    resumed = discover(in_layers(3, 6), out=tmp_path, resume=True, steps=2, **QUICK)
+    assert torch.equal(resumed.directions, whole.directions)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,8 @@ from ganaug.training.recipe import Recipe, read_recipe
 
 RECIPES = Path(__file__).parent.parent / "training"
 NAMES = [*METHODS, "label-safe"]
-JUDGE_STEPS = {"mnist": 1000, "digits": 400, "faces": 250}
+STEPS = {"mnist": 1500, "digits": 1000, "faces": 1500}
+JUDGE_STEPS = {"mnist": 1000, "digits": 250, "faces": 250}
 FIGURES = ("rca", "cosine", "label", "safe", "outside", "dvn", "seconds")
 
 
@@ -113,13 +114,13 @@ def label_figures(pack: DirectionPack, recipe: Recipe, options: argparse.Namespa
 
 def measured(recipe: Recipe, method: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     start = time.perf_counter()
-    pack = found(recipe, method, options.steps, seed)
+    steps, judge_steps = options.steps or STEPS[recipe.name], options.judge_steps or JUDGE_STEPS[recipe.name]
+    pack = found(recipe, method, steps, seed)
     seconds = time.perf_counter() - start
     cosines = (pack.directions @ pack.directions.T).abs().fill_diagonal_(0)
     settings = recipe.settings.to_dict()
     width = settings["reconstructor_width"]
-    judge_steps = options.judge_steps or JUDGE_STEPS[recipe.name]
-    row = {"judge_steps": judge_steps}
+    row: dict[str, Any] = {"steps": steps, "judge_steps": judge_steps}
     row["rca"] = judge(pack, steps=judge_steps, batch_size=64, reconstructor_width=width, samples=4000, seed=seed + 100)
     row["cosine"] = cosines.max().item()
     if options.data is not None and recipe.name in DATASETS:
@@ -148,18 +149,16 @@ def main() -> None:
     parser.add_argument("--packs", nargs="+", default=["mnist", "digits", "faces"])
     parser.add_argument("--methods", nargs="+", default=NAMES, choices=NAMES)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=1500, help="of the reconstructor method")
+    parser.add_argument("--steps", type=int, help=f"of the reconstructor method; {STEPS} by default")
     parser.add_argument("--judge-steps", type=int, help=f"{JUDGE_STEPS} by default")
     parser.add_argument("--table", action="store_true", help="only print the table of what was measured")
     options = parser.parse_args()
 
     rows = read_rows(options.out)
-    wanted = {name: options.judge_steps or JUDGE_STEPS.get(name) for name in options.packs}
-    if not options.table and any(
-        row["steps"] != options.steps or row["judge_steps"] != wanted.get(row["pack"], row["judge_steps"])
-        for row in rows
-    ):
-        parser.error(f"{options.out} holds rows of other --steps or --judge-steps; give another --out.")
+    for row in () if options.table else rows:
+        budget = options.steps or STEPS.get(row["pack"]), options.judge_steps or JUDGE_STEPS.get(row["pack"])
+        if (row["steps"], row["judge_steps"]) != budget:
+            parser.error(f"{options.out} holds rows of other --steps or --judge-steps; give another --out.")
     done = {(row["pack"], row["method"], row["seed"]) for row in rows}
     for seed in range(0 if options.table else options.seeds):
         for name in options.packs:
@@ -170,7 +169,7 @@ def main() -> None:
                 if method == "label-safe" and not recipe.load_generator().num_classes:
                     continue
                 row = {"pack": name, "method": method, "seed": seed, **measured(recipe, method, seed, options)}
-                row |= {"steps": options.steps, **provenance()}
+                row |= provenance()
                 rows.append(row)
                 append_row(options.out, row)
     table(rows)

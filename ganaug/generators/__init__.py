@@ -12,9 +12,10 @@ from ganaug.generators.nvidia_pickle import read_nvidia_pickle
 from ganaug.generators.progan import ProGAN
 from ganaug.generators.sngan import SNGAN
 from ganaug.generators.stylegan2 import StyleGAN2
+from ganaug.generators.stylegan3 import StyleGAN3
 
 ARCHITECTURES: dict[str, type[Generator]] = {
-    kind.architecture: kind for kind in (SNGAN, DCGAN, ProGAN, BigGAN, BigGANDeep, StyleGAN2, MLP)
+    kind.architecture: kind for kind in (SNGAN, DCGAN, ProGAN, BigGAN, BigGANDeep, StyleGAN2, StyleGAN3, MLP)
 }
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "ModuleGenerator",
     "ProGAN",
     "StyleGAN2",
+    "StyleGAN3",
     "build_encoder",
     "build_generator",
     "convert_checkpoint",

@@ -28,6 +28,7 @@ from ganaug.generators.nvidia_pickle import read_nvidia_pickle
 from ganaug.generators.progan import ProGAN, looks_like_progan
 from ganaug.generators.sngan import SNGAN
 from ganaug.generators.stylegan2 import StyleGAN2, looks_like_stylegan2
+from ganaug.generators.stylegan3 import StyleGAN3, looks_like_stylegan3
 
 WRAPPERS = ("netG_state_dict", "generator_state_dict", "generator", "g_ema", "netG", "state_dict")
 State = Mapping[str, Tensor]
@@ -57,11 +58,6 @@ class Layout(NamedTuple):
         name: str = self.builds.architecture
         return name
 
-    @property
-    def options(self) -> set[str]:
-        """What ``from_checkpoint`` takes of the user."""
-        return _parameters(self.builds) - {"state", "config", "init_kwargs", "origin"}
-
     def reads(self, state: State) -> bool:
         return self.recognises(state) if self.recognises else state.keys() >= set(self.has)
 
@@ -76,6 +72,15 @@ class Layout(NamedTuple):
             arguments["config"] = read_json(beside)
         generator: Generator = self.builds.from_checkpoint(state, **arguments)
         return generator
+
+
+def _check_options(options: Mapping[str, Any], builds: type[Any]) -> None:
+    known = _parameters(builds) - {"state", "config", "init_kwargs", "origin"}
+    if unknown := sorted(options.keys() - known):
+        raise GeneratorError(
+            f"{builds.architecture} has no option {', '.join(unknown)} for conversion; it has "
+            f"{', '.join(sorted(known)) or 'none'}."
+        )
 
 
 def _parameters(builds: type[Any]) -> set[str]:
@@ -146,8 +151,8 @@ def convert_checkpoint(path: str | Path, *, arch: str = "auto", **options: Any) 
     anvoynov/GANLatentDiscovery (its folder, or the ``generator.pt`` in it with ``args.json`` beside); ProGAN of
     ptrblck/prog_gans_pytorch_inference; BigGAN of ajbrock/BigGAN-PyTorch; BigGAN-deep of pytorch-pretrained-biggan
     (with its ``config.json`` beside it); StyleGAN2 of rosinality/stylegan2-pytorch and of NVIDIA's
-    stylegan2-ada-pytorch; and an MLP, any ``nn.Sequential`` of linear layers and batch norms. Nothing in a pickle is
-    run.
+    stylegan2-ada-pytorch; StyleGAN3 of NVIDIA's stylegan3, its ``.pkl`` only; and an MLP, any ``nn.Sequential`` of
+    linear layers and batch norms. Nothing in a pickle is run.
 
     Args:
         path: the checkpoint, or an SN-GAN's folder.
@@ -161,11 +166,6 @@ def convert_checkpoint(path: str | Path, *, arch: str = "auto", **options: Any) 
             that ganaug does not know (what was found is listed, and the nearest layout); it is not of the architecture
             ``arch`` (what does not fit is listed); or an option that the architecture does not take.
     """
-    if Path(path).suffix == ".pkl" and options:
-        raise GeneratorError(
-            f"{path}: {', '.join(options)} can't be set for NVIDIA's pickles here. Read it with read_nvidia_pickle, "
-            "and pass what it returns to StyleGAN2.from_checkpoint, which takes them."
-        )
     generator = _converted(Path(path), arch, options)
     if arch not in ("auto", generator.architecture):
         raise GeneratorError(f"{path} holds a {generator.architecture}, not a {arch}. Leave arch out, or say that.")
@@ -175,7 +175,11 @@ def convert_checkpoint(path: str | Path, *, arch: str = "auto", **options: Any) 
 def _converted(path: Path, arch: str, options: Mapping[str, Any]) -> Generator:
     if path.suffix == ".pkl":
         read = read_nvidia_pickle(path)
-        return StyleGAN2.from_checkpoint(read["tensors"], init_kwargs=read["init_kwargs"], origin=str(path)).check()
+        builds = StyleGAN3 if looks_like_stylegan3(read["tensors"]) else StyleGAN2
+        _check_options(options, builds)
+        return builds.from_checkpoint(
+            read["tensors"], init_kwargs=read["init_kwargs"], origin=str(path), **options
+        ).check()
     if path.is_dir():
         if not (path / "generator.pt").is_file():
             raise GeneratorError(
@@ -188,11 +192,7 @@ def _converted(path: Path, arch: str, options: Mapping[str, Any]) -> Generator:
     layout = _layout(state, arch)
     if layout is None:
         raise GeneratorError(_unknown(path, content, state))
-    if unknown := sorted(options.keys() - layout.options):
-        raise GeneratorError(
-            f"{layout.architecture} has no option {', '.join(unknown)} for conversion; it has "
-            f"{', '.join(sorted(layout.options)) or 'none'}."
-        )
+    _check_options(options, layout.builds)
     if layout.builds is StyleGAN2 and isinstance(content, Mapping) and isinstance(content.get("latent_avg"), Tensor):
         state["latent_avg"] = content["latent_avg"]
     try:

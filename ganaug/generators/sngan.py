@@ -155,6 +155,7 @@ class SNGAN(Generator):
 
     architecture = "sngan"
     recomputes = False
+    contiguous_width = 512
 
     def __init__(
         self,

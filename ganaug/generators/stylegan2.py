@@ -134,6 +134,12 @@ def layer_range(layers: Sequence[int], count: int, latent_space: str) -> range:
     return range(*layers)
 
 
+def spread(w: Tensor, layers: range | None, count: int) -> list[Tensor]:
+    """The w of each of ``count`` layers; with a range of layers ``w`` is that of the others and then that of these."""
+    outside, inside = (w, w) if layers is None else w.chunk(2, dim=1)
+    return [inside if k in (layers or ()) else outside for k in range(count)]
+
+
 class StyleGAN2(Generator):
     """The generator of StyleGAN2 and StyleGAN2-ADA, with directions in z or in w.
 
@@ -230,10 +236,8 @@ class StyleGAN2(Generator):
 
     def layer_latents(self, latents: Tensor, labels: Tensor | None) -> list[Tensor]:
         """w ``(N, w_dim)`` of each layer."""
-        outside = inside = latents if self.latent_space == "w" else self.map(latents, labels)
-        if self.layers is not None:
-            outside, inside = latents.chunk(2, dim=1)
-        return [inside if k in (self.layers or ()) else outside for k in range(2 * len(self.blocks))]
+        w = latents if self.latent_space == "w" else self.map(latents, labels)
+        return spread(w, self.layers, 2 * len(self.blocks))
 
     def synthesize(self, latents: Tensor, labels: Tensor | None) -> Tensor:
         ws = self.layer_latents(latents, labels)

@@ -1,0 +1,573 @@
+"""StyleGAN3's generator (Karras et al., "Alias-Free Generative Adversarial Networks", NeurIPS 2021)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+from typing_extensions import Self
+
+from ganaug.generators.base import Generator, GeneratorError, difference, listed, load_weights
+from ganaug.generators.layouts import renamed
+from ganaug.generators.precision import autocast
+from ganaug.generators.progan import pixel_norm
+from ganaug.generators.stylegan2 import MAPPING_LEARNING_RATE, ModulatedConv2d, ToRGB, layer_range, linear, spread
+
+FILTERS = ("up_filter", "down_filter")
+FILTER_ERROR = 1e-4  # of a checkpoint's filters, relative to the largest tap; rounding is less, another design more
+LAYER = re.compile(r"(synthesis\.L(\d+)_(\d+)_(\d+))\.")  # of NVIDIA's names: number, pixels with margin, feature maps
+# NVIDIA's options that are arguments here, and the other ones that it may have: the tensors say what they are, or they
+# matter in training only.
+ARGUMENTS = {
+    "channel_base", "channel_max", "num_critical", "first_cutoff", "first_stopband", "last_stopband_rel", "margin_size",
+    "output_scale", "filter_size", "lrelu_upsampling", "conv_clamp",
+}  # fmt: skip
+OTHER_OPTIONS = {
+    "z_dim", "c_dim", "w_dim", "img_resolution", "img_channels", "num_layers", "conv_kernel", "use_radial_filters",
+    "mapping_kwargs", "magnitude_ema_beta", "num_fp16_res",
+}  # fmt: skip
+MAPPING_OPTIONS = {"num_layers", "lr_multiplier", "w_avg_beta"}
+
+
+class Signal(NamedTuple):
+    """What a layer puts out, and how it is sampled (section 3.2).
+
+    Attributes:
+        width: feature maps.
+        size: height and width in pixels, margins included.
+        rate: sampling rate s, in pixels per image.
+        cutoff: cutoff frequency f_c, in cycles per image.
+        half_width: half-width f_h of the transition band beyond it, in the same unit.
+        critical: whether all frequencies below half the sampling rate are kept, aliasing or not.
+    """
+
+    width: int
+    size: int
+    rate: int
+    cutoff: float
+    half_width: float
+    critical: bool
+
+
+def layer_signals(
+    *,
+    image_size: int,
+    channels: int,
+    channel_base: int,
+    channel_max: int,
+    num_layers: int,
+    num_critical: int,
+    first_cutoff: float,
+    first_stopband: float,
+    last_stopband_rel: float,
+    margin_size: int,
+) -> list[Signal]:
+    """The signals after each layer and after toRGB: cutoffs and stopbands grow geometrically (section 3.2).
+
+    Arguments as of :class:`StyleGAN3`.
+    """
+    last_cutoff = image_size / 2
+    signals = []
+    for k in range(num_layers + 1):
+        progress = min(k / (num_layers - num_critical), 1)
+        cutoff = first_cutoff * (last_cutoff / first_cutoff) ** progress
+        stopband = first_stopband * (last_cutoff * last_stopband_rel / first_stopband) ** progress
+        rate = 2 ** math.ceil(math.log2(min(2 * stopband, image_size)))
+        signals.append(
+            Signal(
+                width=channels if k == num_layers else round(min(channel_base / 2 / cutoff, channel_max)),
+                size=image_size if k >= num_layers - 1 else rate + 2 * margin_size,
+                rate=rate,
+                cutoff=cutoff,
+                half_width=max(stopband, rate / 2) - cutoff,
+                critical=k >= num_layers - num_critical,
+            )
+        )
+    return signals
+
+
+def low_pass(taps: int, signal: Signal, rate: int, *, radial: bool) -> Tensor:
+    """A filter at a sampling rate that keeps what a signal may hold: a windowed sinc, or radially a windowed jinc.
+
+    The Kaiser window's shape follows from the number of taps and the width of the transition band (appendix C.1).
+
+    Returns:
+        ``(taps,)``, for each axis in turn, or ``(taps, taps)`` for a radial one; float32, the sum is one.
+    """
+    attenuation = 2.285 * math.pi * (taps - 1) * 4 * signal.half_width / rate + 7.95
+    if attenuation > 50:
+        beta = 0.1102 * (attenuation - 8.7)
+    else:
+        beta = 0.5842 * max(attenuation - 21, 0) ** 0.4 + 0.07886 * max(attenuation - 21, 0)
+    window = torch.kaiser_window(taps, periodic=False, beta=beta, dtype=torch.float64)
+    place = (torch.arange(taps, dtype=torch.float64) - (taps - 1) / 2) / rate
+    if radial and taps > 1:
+        radius = torch.hypot(place, place[:, None])
+        kernel = torch.special.bessel_j1(2 * math.pi * signal.cutoff * radius) / radius * torch.outer(window, window)
+    else:
+        kernel = torch.sinc(2 * signal.cutoff * place) * window
+    return torch.div(kernel, kernel.sum()).float()
+
+
+class FourierFeatures(nn.Module):
+    """The input: waves of fixed frequencies, turned and shifted as w says, and mixed (sections 3.1 and 3.2)."""
+
+    freqs: Tensor
+    phases: Tensor
+    transform: Tensor
+
+    def __init__(self, signal: Signal, w_dim: int) -> None:
+        super().__init__()
+        self.signal = signal
+        freqs = torch.randn(signal.width, 2)
+        radii = freqs.norm(dim=1, keepdim=True)
+        self.register_buffer("freqs", freqs / radii * (-(radii**2) / 4).exp() * signal.cutoff)  # within the cutoff
+        self.register_buffer("phases", torch.rand(signal.width) - 0.5)
+        self.register_buffer("transform", torch.eye(3))
+        self.affine = linear(w_dim, 4, gain=0)  # cosine and sine of the rotation, of any length, and translation
+        with torch.no_grad():
+            self.affine.bias[0] = 1
+        self.weight = nn.Parameter(torch.randn(signal.width, signal.width) / math.sqrt(signal.width))
+
+    def forward(self, w: Tensor) -> Tensor:
+        with autocast(w.device, "float32"):  # a phase of several turns has no digits to spare
+            return self._waves(w.float())
+
+    def _waves(self, w: Tensor) -> Tensor:
+        motion = self.affine(w)
+        cosine, sine, *shift = (motion / motion[:, :2].norm(dim=1, keepdim=True)).unbind(1)
+        rotation = torch.stack([cosine, -sine, sine, cosine], dim=1).unflatten(1, (2, 2))
+        turn = rotation @ self.transform[:2, :2]
+        offset = rotation @ (self.transform[:2, 2] - torch.stack(shift, dim=1))[:, :, None]
+        bandwidth, size = self.signal.cutoff, self.signal.size
+        # Beyond the cutoff only if the transform shrinks the image.
+        damped = (self.freqs @ turn).norm(dim=2) - bandwidth
+        amplitudes = (1 - damped / (self.signal.rate / 2 - bandwidth)).clamp(0, 1)
+        place = (torch.arange(size, device=w.device) - (size - 1) / 2) / self.signal.rate
+        y, x = torch.meshgrid(place, place, indexing="ij")
+        places = turn @ torch.stack([x, y]).flatten(1) + offset
+        cycles = places.transpose(1, 2) @ self.freqs.T + self.phases
+        waves = torch.sin(2 * math.pi * cycles) * amplitudes[:, None, :]
+        features: Tensor = F.linear(waves, self.weight).transpose(1, 2).unflatten(2, (size, size))
+        return features
+
+
+class AliasFreeLayer(ModulatedConv2d):
+    """Modulation, convolution, demodulation, and a leaky ReLU between upsampling and downsampling (figure 4b).
+
+    The gain of the leaky ReLU, the square root of two, is taken before it: in the bias, and in ``gain``, which scales
+    demodulated features and also makes up for the input's average magnitude in training.
+    """
+
+    gain: Tensor
+    up_filter: Tensor
+    down_filter: Tensor
+
+    def __init__(
+        self,
+        before: Signal,
+        after: Signal,
+        w_dim: int,
+        *,
+        kernel: int,
+        filter_size: int,
+        upsampling: int,
+        radial: bool,
+        clamp: float | None,
+    ) -> None:
+        super().__init__(before.width, after.width, kernel, w_dim)
+        self.before, self.after = before, after
+        self.kernel, self.filter_size, self.clamp = kernel, filter_size, clamp
+        self.radial = radial and not after.critical
+        self.rate = max(before.rate, after.rate) * upsampling
+        self.up, self.down = self.rate // before.rate, self.rate // after.rate
+        self.register_buffer("gain", torch.tensor(math.sqrt(2)))
+        up_filter, down_filter = self.designed_filters()
+        self.register_buffer("up_filter", up_filter)
+        self.register_buffer("down_filter", down_filter)
+        # Both signals have their centres in one place, and what the filters see outside of the input is not kept.
+        filtered = (after.size - 1) * self.down + down_filter.shape[-1]
+        self.crop = ((before.size + kernel - 2) * self.up + up_filter.shape[0] - filtered) // 2
+
+    def designed_filters(self) -> tuple[Tensor, Tensor]:
+        """Before the leaky ReLU, of a sum that makes up for the zeros between pixels, and after it."""
+        taps = [self.filter_size * factor if factor > 1 else 1 for factor in (self.up, self.down)]
+        return (
+            self.up * low_pass(taps[0], self.before, self.rate, radial=False),
+            low_pass(taps[1], self.after, self.rate, radial=self.radial),
+        )
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        style = self.affine(w)
+        squares = F.linear(style.square(), self.weight.square().sum((2, 3)))
+        demodulation = self.gain * (squares + 1e-20).rsqrt()  # the original's 1e-8 is added after scaling to about one
+        x = F.conv2d(x * style[:, :, None, None], self.weight, padding=self.kernel - 1)
+        x = torch.addcmul(self.bias[:, None, None].to(x.dtype), x, demodulation[:, :, None, None].to(x.dtype))
+        width, up, down, crop = self.after.width, self.up, self.down, self.crop
+        taps = self.up_filter.expand(width, 1, 1, -1)
+        x = F.conv_transpose2d(x, taps, stride=(1, up), padding=(0, crop), groups=width)
+        x = F.conv_transpose2d(x, taps.transpose(2, 3), stride=(up, 1), padding=(crop, 0), groups=width)
+        x = F.leaky_relu(x, 0.2, inplace=True)
+        if self.clamp is not None:
+            x = x.clamp(-self.clamp, self.clamp)
+        if self.down_filter.ndim == 2:
+            return F.conv2d(x, self.down_filter.expand(width, 1, -1, -1), stride=down, groups=width)
+        taps = self.down_filter.expand(width, 1, 1, -1)
+        x = F.conv2d(x, taps, stride=(1, down), groups=width)
+        return F.conv2d(x, taps.transpose(2, 3), stride=(down, 1), groups=width)
+
+
+class StyleGAN3(Generator):
+    """The generator of StyleGAN3, configurations T (the default) and R, with directions in z or in w.
+
+    R is T with ``conv_kernel=1``, ``use_radial_filters=True`` and ``channel_base`` and ``channel_max`` doubled. Scales
+    that are training devices (the equalised learning rate, the average magnitude of each layer's input) are part of the
+    weights here. What the network draws is clamped to [-1, 1], as the original's is when it is shown.
+
+    Args:
+        z_dim: length of one z, drawn from N(0, I) and normalised.
+        w_dim: length of one w, what the mapping network makes of z.
+        channels: 1 (grey) or 3 (colour).
+        image_size: 8, 16, ... pixels.
+        num_classes: number of classes; positive gives the mapping network the class beside z.
+        channel_base, channel_max: a layer has ``channel_base / (2 * cutoff)`` feature maps, at most ``channel_max``.
+        num_layers: layers between the Fourier features and toRGB.
+        num_critical: how many of them, the last ones, are critically sampled.
+        first_cutoff, first_stopband: of the first layer, in cycles per image.
+        last_stopband_rel: the last layer's stopband, relative to its cutoff, ``image_size / 2``.
+        margin_size: pixels beyond each border of the image, at each layer's sampling rate.
+        output_scale: what toRGB's output is multiplied by.
+        conv_kernel: height and width of the convolutions' kernels, odd.
+        filter_size: taps of the low-pass filters for each pixel of the lower rate, even.
+        lrelu_upsampling: the rate of the leaky ReLU, relative to that of its input or output, whichever is higher.
+        use_radial_filters: whether downsampling filters are radially symmetric, where not critically sampled.
+        conv_clamp: bound on every layer's output, for networks trained in half precision; None for none.
+        mapping_layers: depth of the mapping network.
+        truncation: psi; every w is ``w_avg + psi * (w - w_avg)``.
+        latent_space: "z" or "w". With "w" latents are w, ``latent_dim`` is ``w_dim``, and :meth:`sample_latents`
+            maps a fresh z, truncation included. Class-conditional generators have their class in w, so that they take
+            "z" only.
+        layers: ``(first, stop)``, for "w" only: directions change the w of layers ``first`` to ``stop - 1`` and of no
+            other, as in :class:`StyleGAN2`. The Fourier features are 0, the layers follow, toRGB is the last one.
+
+    ``fourier.transform`` is ``(3, 3)``, the identity: an affine map of the plane from each place in the image to the
+    place whose content is drawn there, in units of the image and from its centre, as in the original code.
+
+    See :class:`Generator` for shapes.
+    """
+
+    w_avg: Tensor
+
+    architecture = "stylegan3"
+    recomputes = False
+
+    def __init__(
+        self,
+        *,
+        z_dim: int = 512,
+        w_dim: int = 512,
+        channels: int = 3,
+        image_size: int = 1024,
+        num_classes: int = 0,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        num_layers: int = 14,
+        num_critical: int = 2,
+        first_cutoff: float = 2,
+        first_stopband: float = 2**2.1,
+        last_stopband_rel: float = 2**0.3,
+        margin_size: int = 10,
+        output_scale: float = 0.25,
+        conv_kernel: int = 3,
+        filter_size: int = 6,
+        lrelu_upsampling: int = 2,
+        use_radial_filters: bool = False,
+        conv_clamp: float | None = 256,
+        mapping_layers: int = 2,
+        truncation: float = 1.0,
+        latent_space: str = "z",
+        layers: Sequence[int] | None = None,
+    ) -> None:
+        if not isinstance(image_size, int) or image_size < 8 or image_size & (image_size - 1):
+            raise GeneratorError(f"image_size should be a power of two of at least 8, got {image_size!r}.")
+        for name, count, least in (
+            ("z_dim", z_dim, 1),
+            ("w_dim", w_dim, 1),
+            ("mapping_layers", mapping_layers, 1),
+            ("num_layers", num_layers, 2),
+            ("num_critical", num_critical, 1),
+            ("channel_base", channel_base, image_size),
+            ("channel_max", channel_max, 1),
+            ("margin_size", margin_size, 0),
+            ("conv_kernel", conv_kernel, 1),
+            ("filter_size", filter_size, 2),
+            ("lrelu_upsampling", lrelu_upsampling, 1),
+        ):
+            if not isinstance(count, int) or count < least:
+                raise GeneratorError(f"{name} should be an integer of at least {least}, got {count!r}.")
+        if num_critical >= num_layers:
+            raise GeneratorError(f"num_critical should be less than num_layers, {num_layers}; got {num_critical}.")
+        if conv_kernel % 2 == 0 or filter_size % 2 == 1:
+            raise GeneratorError(
+                f"conv_kernel should be odd and filter_size even; got conv_kernel={conv_kernel}, "
+                f"filter_size={filter_size}."
+            )
+        for name, number, low, high in (
+            ("first_cutoff", first_cutoff, 1, image_size / 2),
+            ("first_stopband", first_stopband, first_cutoff, image_size),
+            ("last_stopband_rel", last_stopband_rel, 1, math.inf),
+            ("output_scale", output_scale, 0, math.inf),
+            ("truncation", truncation, 0, math.inf),
+        ):
+            if not isinstance(number, (int, float)) or not low <= number < high:
+                raise GeneratorError(f"{name} should be a number of at least {low} and below {high}, got {number!r}.")
+        if conv_clamp is not None and (not isinstance(conv_clamp, (int, float)) or not 0 < conv_clamp < math.inf):
+            raise GeneratorError(f"conv_clamp should be a positive number or None, got {conv_clamp!r}.")
+        if latent_space not in ("z", "w"):
+            raise GeneratorError(f'latent_space should be "z" or "w", got {latent_space!r}.')
+        if latent_space == "w" and num_classes:
+            raise GeneratorError('a class-conditional generator has its class in w: use latent_space="z".')
+        super().__init__(
+            latent_dim=z_dim if latent_space == "z" else w_dim * (1 if layers is None else 2),
+            image_size=image_size,
+            channels=channels,
+            num_classes=num_classes,
+        )
+        self.z_dim, self.w_dim = z_dim, w_dim
+        self.truncation, self.latent_space, self.output_scale = truncation, latent_space, output_scale
+        self.layers = None if layers is None else layer_range(layers, num_layers + 2, latent_space)
+        if layers is not None:
+            self.directions_within = slice(w_dim, None)
+        self.embedding = nn.Embedding(num_classes, w_dim) if num_classes else None
+        inputs = [z_dim + w_dim * (num_classes > 0)] + [w_dim] * (mapping_layers - 1)
+        self.mapping = nn.ModuleList(linear(in_features, w_dim, gain=math.sqrt(2)) for in_features in inputs)
+        self.register_buffer("w_avg", torch.zeros(w_dim))
+        self.signals = layer_signals(
+            image_size=image_size,
+            channels=channels,
+            channel_base=channel_base,
+            channel_max=channel_max,
+            num_layers=num_layers,
+            num_critical=num_critical,
+            first_cutoff=first_cutoff,
+            first_stopband=first_stopband,
+            last_stopband_rel=last_stopband_rel,
+            margin_size=margin_size,
+        )
+        self.fourier = FourierFeatures(self.signals[0], w_dim)
+        self.blocks = nn.ModuleList(
+            AliasFreeLayer(
+                before,
+                after,
+                w_dim,
+                kernel=conv_kernel,
+                filter_size=filter_size,
+                upsampling=lrelu_upsampling,
+                radial=use_radial_filters,
+                clamp=conv_clamp,
+            )
+            for before, after in pairwise([self.signals[0], *self.signals[:-1]])
+        )
+        self.to_rgb = ToRGB(self.signals[-2].width, channels, w_dim, conv_clamp)
+
+    def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """w ``(N, w_dim)``, truncated, of z ``(N, z_dim)`` and labels ``(N,)``."""
+        x = pixel_norm(z)
+        if self.embedding is not None:
+            x = torch.cat([x, pixel_norm(self.embedding(labels))], dim=1)
+        for layer in self.mapping:
+            x = F.leaky_relu(layer(x), 0.2)
+        return x if self.truncation == 1 else torch.lerp(self.w_avg.to(x.dtype), x, self.truncation)
+
+    def layer_latents(self, latents: Tensor, labels: Tensor | None) -> list[Tensor]:
+        """w ``(N, w_dim)`` of the Fourier features, of each layer and of toRGB."""
+        w = latents if self.latent_space == "w" else self.map(latents, labels)
+        return spread(w, self.layers, len(self.blocks) + 2)
+
+    def synthesize(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        first, *ws, last = self.layer_latents(latents, labels)
+        x = self.fourier(first)
+        for layer, w in zip(self.blocks, ws, strict=True):
+            x = checkpoint(layer, x, w, use_reentrant=False) if self.recomputes else layer(x, w)
+        images: Tensor = self.to_rgb(x, last) * self.output_scale
+        return images.clamp(-1, 1)
+
+    @torch.no_grad()
+    def sample_latents(self, count: int, *, rng: torch.Generator | None = None) -> Tensor:
+        """Draw ``(count, latent_dim)`` float32 latents: z from N(0, I), or the w of such z, on the generator's device.
+
+        With ``layers`` w comes twice, for the layers outside the range and for those inside.
+
+        With ``rng`` (a ``torch.Generator``) z is drawn on that generator's device and then moved.
+        """
+        device = rng.device if rng is not None else self.device
+        z = torch.randn(count, self.z_dim, generator=rng, device=device).to(self.device)
+        if self.latent_space == "z":
+            return z
+        w = self.map(z)
+        return w if self.layers is None else w.repeat(1, 2)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        state: Mapping[str, Tensor],
+        *,
+        init_kwargs: Mapping[str, Any] | None = None,
+        truncation: float = 1.0,
+        latent_space: str = "z",
+        layers: Sequence[int] | None = None,
+        origin: str = "the checkpoint",
+    ) -> Self:
+        """Build the frozen generator of a state dict in the layout of NVlabs/stylegan3.
+
+        Args:
+            state: the tensors of ``G_ema``, by their names there.
+            init_kwargs: what the network was built with; see :func:`read_nvidia_pickle`. What is missing is read off
+                the tensors or has the original's default; that the filters fit it is checked.
+            truncation, latent_space, layers: see :class:`StyleGAN3`.
+            origin: where ``state`` comes from, for the error.
+
+        Raises:
+            GeneratorError: missing, extra or mis-shaped tensors; layers or filters other than ``init_kwargs`` give, or
+                an option among them that is unknown here.
+        """
+        prefixes = _layer_prefixes(state)
+        raw = renamed(state, _nvidia_names(state, prefixes), layout="StyleGAN3 (NVIDIA)", origin=origin)
+        options, learning_rate = _options(init_kwargs or {}, origin)
+        w_dim = raw["w_avg"].shape[0]
+        num_classes = raw["embedding.weight"].shape[1] if "embedding.weight" in raw else 0
+        num_layers = len(prefixes) - 1
+        image_size = int(prefixes[-1].split("_")[1])
+        widths = [raw[f"blocks.{k}.bias"].shape[0] for k in range(num_layers)]
+        # Widths in the middle have only those of both ends to follow from.
+        options = {"channel_base": widths[-1] * image_size, "channel_max": max(widths), **options}
+        with torch.device("meta"):
+            generator = cls(
+                z_dim=raw["mapping.0.weight"].shape[1] - w_dim * (num_classes > 0),
+                w_dim=w_dim,
+                channels=raw["to_rgb.bias"].shape[0],
+                image_size=image_size,
+                num_classes=num_classes,
+                num_layers=num_layers,
+                conv_kernel=raw["blocks.0.weight"].shape[-1],
+                use_radial_filters=any(name.endswith("down_filter") and raw[name].ndim == 2 for name in raw),
+                mapping_layers=sum(re.fullmatch(r"mapping\.\d+\.bias", name) is not None for name in raw),
+                truncation=truncation,
+                latent_space=latent_space,
+                layers=layers,
+                **options,
+            )
+        designed = [f"synthesis.L{k}_{signal.size}_{signal.width}" for k, signal in enumerate(generator.signals)]
+        if others := [
+            f"{ours} for {theirs}" for ours, theirs in zip(designed, prefixes, strict=True) if ours != theirs
+        ]:
+            raise GeneratorError(
+                f"{origin} has other layers than follow from {options}, which gives {listed(others)}. Pass as "
+                "init_kwargs what the network was built with."
+            )
+        folded = _folded(raw, learning_rate) | _filters(raw, generator, origin)
+        return load_weights(generator, folded, origin=origin)
+
+
+def looks_like_stylegan3(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict has the layout that :meth:`StyleGAN3.from_checkpoint` reads."""
+    return {"mapping.fc0.weight", "synthesis.input.freqs", "synthesis.input.phases"} <= state.keys()
+
+
+def _layer_prefixes(state: Mapping[str, Tensor]) -> list[str]:
+    """How the names of each layer begin, toRGB last; at least two, with question marks where there is no such layer."""
+    found = {int(match[2]): match[1] for name in state if (match := LAYER.match(name))}
+    count = min(len(state), max(found, default=0) + 1)
+    return [found.get(k, f"synthesis.L{k}_?_?") for k in range(max(2, count))]
+
+
+def _nvidia_names(state: Mapping[str, Tensor], prefixes: list[str]) -> dict[str, tuple[str, int]]:
+    """Of each foreign tensor our name, and its dimensions. What ours do not have ends in "magnitude_ema"."""
+    names = {"mapping.w_avg": ("w_avg", 1)}
+    names |= {
+        f"synthesis.input.{kind}": (f"fourier.{kind}", ndim)
+        for kind, ndim in (
+            ("weight", 2),
+            ("affine.weight", 2),
+            ("affine.bias", 1),
+            ("freqs", 2),
+            ("phases", 1),
+            ("transform", 2),
+        )
+    }
+    if any(name.startswith("mapping.embed.") for name in state):
+        names |= {"mapping.embed.weight": ("embedding.weight", 2), "mapping.embed.bias": ("embedding.bias", 1)}
+    depth = sum(re.fullmatch(r"mapping\.fc\d+\.weight", name) is not None for name in state)
+    for k in range(max(1, depth)):
+        names |= {f"mapping.fc{k}.{kind}": (f"mapping.{k}.{kind}", ndim) for kind, ndim in (("weight", 2), ("bias", 1))}
+    kinds = {"weight": 4, "bias": 1, "affine.weight": 2, "affine.bias": 1, "magnitude_ema": 0}
+    for k, prefix in enumerate(prefixes):
+        ours = f"blocks.{k}" if k < len(prefixes) - 1 else "to_rgb"
+        names |= {f"{prefix}.{kind}": (f"{ours}.{kind}", ndim) for kind, ndim in kinds.items()}
+        for kind in FILTERS if ours != "to_rgb" else ():
+            if (tensor := state.get(f"{prefix}.{kind}")) is not None:  # there is none where the rate stays the same
+                names[f"{prefix}.{kind}"] = (f"{ours}.{kind}", 2 if kind == "down_filter" and tensor.ndim == 2 else 1)
+    return names
+
+
+def _options(init_kwargs: Mapping[str, Any], origin: str) -> tuple[dict[str, Any], float]:
+    """Arguments among NVIDIA's options, and the mapping network's learning rate; unknown options are refused."""
+    mapping = init_kwargs.get("mapping_kwargs") or {}
+    unknown = (init_kwargs.keys() - ARGUMENTS - OTHER_OPTIONS) | (mapping.keys() - MAPPING_OPTIONS)
+    if unknown:
+        told = ", ".join(f"{name}={init_kwargs.get(name, mapping.get(name))!r}" for name in sorted(unknown))
+        raise GeneratorError(
+            f"{origin} was built with {told}, which StyleGAN3 here does not know. Use Generator.from_module with the "
+            "original code."
+        )
+    arguments = {name: value for name, value in init_kwargs.items() if name in ARGUMENTS}
+    return arguments, mapping.get("lr_multiplier", MAPPING_LEARNING_RATE)
+
+
+def _folded(raw: Mapping[str, Tensor], learning_rate: float) -> dict[str, Tensor]:
+    """Our weights: learning-rate scales, norms, average magnitudes and the leaky ReLU's gain multiplied in."""
+    folded = {}
+    for name, tensor in raw.items():
+        head, _, kind = name.rpartition(".")
+        exact = tensor.double()
+        if name == "embedding.weight":
+            exact = exact.T / math.sqrt(tensor.shape[1]) + raw["embedding.bias"].double()
+        elif head.startswith("mapping."):
+            exact = exact * learning_rate * math.sqrt(2) / (math.sqrt(tensor.shape[1]) if kind == "weight" else 1)
+        elif kind == "weight" and (head == "fourier" or head.endswith(".affine")):
+            exact = exact / math.sqrt(tensor.shape[1])
+        elif name == "to_rgb.weight":
+            exact = exact * (tensor.shape[1] * raw["to_rgb.magnitude_ema"].double()).rsqrt()
+        elif kind == "weight":
+            exact = exact / exact.flatten(1).norm(dim=1)[:, None, None, None]
+        elif kind == "bias" and head.startswith("blocks.") and not head.endswith(".affine"):
+            exact = exact * math.sqrt(2)
+        elif kind == "magnitude_ema":
+            name, exact = f"{head}.gain", math.sqrt(2) * exact.rsqrt()
+        folded[name] = exact.to(tensor.dtype)
+    return {name: tensor for name, tensor in folded.items() if name not in ("embedding.bias", "to_rgb.gain")}
+
+
+def _filters(raw: Mapping[str, Tensor], generator: StyleGAN3, origin: str) -> dict[str, Tensor]:
+    """The checkpoint's filters, with the upsampling ones scaled as ours; they have to be those of the design."""
+    filters = {}
+    for k, layer in enumerate(generator.blocks):
+        assert isinstance(layer, AliasFreeLayer)
+        for kind, designed, scale in zip(FILTERS, layer.designed_filters(), (layer.up, 1), strict=True):
+            name = f"blocks.{k}.{kind}"
+            found = scale * raw.get(name, torch.ones(1))
+            if found.shape != designed.shape or not difference(found, designed) <= FILTER_ERROR * designed.max():
+                raise GeneratorError(
+                    f"{origin}: the {kind} of layer {k} is not the one that follows from the network's options. Pass "
+                    "as init_kwargs what it was built with; for another design use Generator.from_module with the "
+                    "original code."
+                )
+            filters[name] = found
+    return filters

@@ -210,8 +210,8 @@ def test_a_checkpoint_draws_the_images_of_its_layers_and_its_sizes_are_read_off(
     assert all(torch.equal(state[name], tensor) for name, tensor in before.items())
     assert generator.config == {
         "architecture": "stylegan3", **SMALL, "channels": 3, "num_classes": 0, "num_critical": 2, "first_cutoff": 2,
-        "first_stopband": 2**2.1, "last_stopband_rel": 2**0.3, "output_scale": 0.25, "mapping_layers": 2, "layers": None,
-        "conv_kernel": given.get("kernel", 3), "use_radial_filters": bool(given), "filter_size": 6,
+        "first_stopband": 2**2.1, "last_stopband_rel": 2**0.3, "output_scale": 0.25, "mapping_layers": 2,
+        "layers": None, "conv_kernel": given.get("kernel", 3), "use_radial_filters": bool(given), "filter_size": 6,
         "lrelu_upsampling": 2, "conv_clamp": 256, "truncation": 1.0, "latent_space": "z",
     }  # fmt: skip
 

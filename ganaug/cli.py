@@ -242,12 +242,17 @@ def train(
     click.echo(f"{out} holds the pack. Look through it: ganaug show {out}")
 
 
+def _check_holds_nothing(out: Path) -> None:
+    """Refuse a folder that holds a pack or a generator."""
+    if (out / "config.json").exists():
+        raise click.ClickException(f"{out} holds a pack or a generator already. Choose another folder, or delete it.")
+
+
 def _check_free(out: Path) -> None:
-    """Refuse a folder that can't be written to, or that holds a pack already, before anything long runs."""
+    """Refuse a folder that can't be written to, or that holds a pack or a generator, before anything long runs."""
     from ganaug.training import DiscoveryError
 
-    if (out / "config.json").exists():
-        raise DiscoveryError(f"{out} holds a pack already. Choose another folder, or delete it.")
+    _check_holds_nothing(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()  # a file of its own for each process that looks
@@ -665,7 +670,11 @@ def convert(checkpoint: Path, out: Path, arch: str, settings: tuple[str, ...], g
             raise click.UsageError("--arch and --set are for generators; with --generator neither is used.")
         _convert_deformator(checkpoint, generator, out)
         return
-    network = convert_checkpoint(checkpoint, arch=arch, **parse_overrides(settings))
+    given = parse_overrides(settings)
+    if "arch" in given:
+        raise click.UsageError(f"the architecture is given as --arch {given['arch']}, not with --set.")
+    _check_holds_nothing(out)
+    network = convert_checkpoint(checkpoint, arch=arch, **given)
     network.save_pretrained(out)
     parameters = sum(p.numel() for p in network.parameters())
     click.echo(

@@ -412,22 +412,27 @@ class DirectionPack:
                 f"pack {self.name!r} has directions of {self.latent_dim} dimensions, but its generator's latents have "
                 f"{generator.latent_dim}."
             )
-        if "latent_space" in generator.config:  # with the same weights it may take latents of several kinds
-            ours, theirs = (
-                json.dumps({key: config.get(key) for key in ("latent_space", "layers")})
-                for config in (self._generator_config, generator.config)
+        within = torch.zeros(self.latent_dim, dtype=torch.bool)
+        within[generator.directions_within] = True
+        if self.directions[:, ~within].any():
+            raise PackError(
+                f"pack {self.name!r} has directions that change coordinates which the generator keeps from them: its "
+                f"layers={generator.config.get('layers')} leave {int(within.sum())} of {self.latent_dim}."
             )
-            if ours != theirs:
-                raise PackError(
-                    f"pack {self.name!r} has directions for {ours}, but the generator has {theirs}. Build the "
-                    "generator with the pack's latent_space and layers."
-                )
         wanted, found = self._generator_config.get("sha256"), generator.weights_sha256()
         if wanted != found:
             raise PackError(
                 f"pack {self.name!r} belongs to a generator whose weights have SHA-256 {wanted}, but this one's have "
                 f"{found}. Directions of one generator mean nothing in another; fetch the pack and its generator again."
             )
+        config = generator.config  # the same weights may draw from other latents, or in another way
+        apart = [
+            f"{name}={config[name]!r} where the pack says {self._generator_config[name]!r}"
+            for name in sorted(config.keys() & self._generator_config.keys())
+            if json.dumps(config[name]) != json.dumps(self._generator_config[name])
+        ]
+        if apart:
+            raise PackError(f"pack {self.name!r}: the generator has {', '.join(apart)}. Build it as the pack says.")
 
     def _check_encoder(self, encoder: Encoder) -> None:
         told = {"latent_dim": self.latent_dim}

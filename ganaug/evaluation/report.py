@@ -14,6 +14,7 @@ from ganaug.evaluation.data import read_dataset
 from ganaug.evaluation.dvn import direction_variation_naturalness
 from ganaug.evaluation.labels import invert_images, label_hits, safe_ranges
 from ganaug.evaluation.segmenter import find_object, train_segmenter
+from ganaug.generators.base import in_channels_last
 
 
 def evaluate_pack(
@@ -52,7 +53,7 @@ def evaluate_pack(
         Lines to print.
     """
     training, test = (read_dataset(dataset, root, train=train) for train in (True, False))
-    generator = pack.generator.to(memory_format=torch.channels_last)
+    generator = in_channels_last(pack.generator)
     if training.images.shape[1:] != (generator.channels, generator.image_size, generator.image_size):
         raise PackError(
             f"{dataset} has images of {tuple(training.images.shape[1:])}, which are not pack {pack.name!r}'s."

@@ -75,7 +75,7 @@ class FrozenNetwork(nn.Module):
 
     def arrange(self) -> Self:
         """Put weights in channels_last, or contiguous from ``contiguous_width`` on; returns the network itself."""
-        self.to(memory_format=torch.channels_last)
+        in_channels_last(self)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.in_channels >= self.contiguous_width:
                 layer.to(memory_format=torch.contiguous_format)
@@ -456,6 +456,15 @@ def build_generator(config: Mapping[str, Any], *, weights: Path, sha256: str | N
 
 
 N = TypeVar("N", bound=FrozenNetwork)
+M = TypeVar("M", bound=nn.Module)
+
+
+def in_channels_last(network: M) -> M:
+    """Put a network's weights of four dimensions in channels_last, and leave those of others; returns the network."""
+    for tensor in [*network.parameters(), *network.buffers()]:
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return network
 
 
 def load_network(network: N, path: Path, *, sha256: str | None) -> N:

@@ -30,7 +30,11 @@ from ganaug.generators.sngan import SNGAN
 from ganaug.generators.stylegan2 import StyleGAN2, looks_like_stylegan2
 from ganaug.generators.stylegan3 import StyleGAN3, looks_like_stylegan3
 
-WRAPPERS = ("netG_state_dict", "generator_state_dict", "generator", "g_ema", "netG", "state_dict")
+WRAPPERS = ("g_ema", "G_ema", "netG_state_dict", "generator_state_dict", "generator", "netG", "state_dict")
+"""Where a checkpoint may keep its generator; averaged weights before those that were averaged."""
+PREFIXES = ("generator.", "netG.", "G.")
+"""Of a generator's tensors where its discriminator's lie beside them."""
+TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # of files before torch 1.6
 State = Mapping[str, Tensor]
 
 
@@ -126,6 +130,13 @@ LAYOUTS = (
         looks_like_stylegan2,
     ),
     Layout(
+        "StyleGAN3 (NVlabs/stylegan3)",
+        StyleGAN3,
+        ("mapping.fc0.weight", "synthesis.input.freqs", "synthesis.input.phases"),
+        r"mapping\.(fc\d+|embed|w_avg).*|synthesis\.(input|L\d+_\d+_\d+)\..+",
+        looks_like_stylegan3,
+    ),
+    Layout(
         "BigGAN (ajbrock/BigGAN-PyTorch)",
         BigGAN,
         tuple(BIGGAN_DIMENSIONS),
@@ -144,14 +155,14 @@ LAYOUTS = (
 )
 
 
-def convert_checkpoint(path: str | Path, *, arch: str = "auto", **options: Any) -> Generator:
+def convert_checkpoint(path: str | Path, /, *, arch: str = "auto", **options: Any) -> Generator:
     """Read a checkpoint (``.pth``, ``.pt``, ``.tar``, ``.bin``, NVIDIA's ``.pkl``) and build the generator in it.
 
     Known layouts, bare or under a key such as ``netG_state_dict`` or ``g_ema``: the PyTorch tutorial's DCGAN; SN-GAN of
     anvoynov/GANLatentDiscovery (its folder, or the ``generator.pt`` in it with ``args.json`` beside); ProGAN of
     ptrblck/prog_gans_pytorch_inference; BigGAN of ajbrock/BigGAN-PyTorch; BigGAN-deep of pytorch-pretrained-biggan
     (with its ``config.json`` beside it); StyleGAN2 of rosinality/stylegan2-pytorch and of NVIDIA's
-    stylegan2-ada-pytorch; StyleGAN3 of NVIDIA's stylegan3, its ``.pkl`` only; and an MLP, any ``nn.Sequential`` of
+    stylegan2-ada-pytorch; StyleGAN3 of NVIDIA's stylegan3; and an MLP, any ``nn.Sequential`` of
     linear layers and batch norms. Nothing in a pickle is run.
 
     Args:
@@ -173,7 +184,7 @@ def convert_checkpoint(path: str | Path, *, arch: str = "auto", **options: Any) 
 
 
 def _converted(path: Path, arch: str, options: Mapping[str, Any]) -> Generator:
-    if path.suffix == ".pkl":
+    if path.suffix == ".pkl" and not _is_torch_file(path):
         read = read_nvidia_pickle(path)
         builds = StyleGAN3 if looks_like_stylegan3(read["tensors"]) else StyleGAN2
         _check_options(options, builds)
@@ -190,6 +201,11 @@ def _converted(path: Path, arch: str, options: Mapping[str, Any]) -> Generator:
     content = read_checkpoint(path)
     state = _state_dict(content)
     layout = _layout(state, arch)
+    for prefix in PREFIXES if layout is None else ():
+        part = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+        if part and (layout := _layout(part, arch)) is not None:
+            state = part
+            break
     if layout is None:
         raise GeneratorError(_unknown(path, content, state))
     _check_options(options, layout.builds)
@@ -241,7 +257,29 @@ def _state_dict(content: Any) -> dict[str, Tensor]:
             content = content if inner is None else inner
     if not isinstance(content, Mapping):
         return {}
-    return {str(name).removeprefix("module."): value for name, value in content.items() if isinstance(value, Tensor)}
+    return {_plain(str(name)): _float32(value) for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _plain(name: str) -> str:
+    """A tensor's name without what DataParallel and torch.compile put before it."""
+    while name.startswith(("module.", "_orig_mod.")):
+        name = name.partition(".")[2]
+    return name
+
+
+def _float32(tensor: Tensor) -> Tensor:
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise GeneratorError(f"a tensor of shape {tuple(tensor.shape)} has more elements than are stored; refused.")
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def _is_torch_file(path: Path) -> bool:
+    """Whether ``torch.save`` wrote a file, whatever it is called."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(TORCH_MAGIC)).startswith((b"PK", TORCH_MAGIC))
+    except OSError:
+        return False
 
 
 def _unknown(path: Path, content: Any, state: State) -> str:

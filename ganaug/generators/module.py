@@ -80,6 +80,7 @@ class ModuleGenerator(Generator):
         self.label_keyword = label_keyword
 
     def synthesize(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        latents = latents.clone()  # some networks normalise theirs in place
         args: list[Any] = [latents[:, :, None, None] if self.latent_shape == "map" else latents]
         keywords: dict[str, Any] = {}
         if labels is not None:

@@ -8,6 +8,7 @@ class's name and its state are kept. All that an unpickler may call is written i
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -126,6 +127,8 @@ def _storage(content: bytes) -> Tensor:
 
 
 def _tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
+    if math.prod(size) > storage.numel():
+        raise TypeError(f"a tensor of shape {tuple(size)} has more elements than are stored")
     return storage.as_strided(size, stride, offset).clone()  # as_strided refuses to leave the storage
 
 

@@ -430,7 +430,10 @@ def _folded(raw: Mapping[str, Tensor], origin: str) -> dict[str, Tensor]:
 
 def _clamp(init_kwargs: Mapping[str, Any], origin: str) -> float | None:
     """The clamp of NVIDIA's options; those that would need other code are refused."""
-    options = {**(init_kwargs.get("mapping_kwargs") or {}), **(init_kwargs.get("synthesis_kwargs") or {})}
+    nested = [init_kwargs.get(name) or {} for name in ("mapping_kwargs", "synthesis_kwargs")]
+    # The StyleGAN2 of NVlabs/stylegan3 takes the synthesis network's options as its own, and clamps by default.
+    default = {"conv_clamp": 256} if "channel_base" in init_kwargs else {}
+    options = {**default, **init_kwargs, **nested[0], **nested[1]}
     for name, wanted in NVIDIA_OPTIONS.items():
         if (given := options.get(name, wanted)) != wanted:
             raise GeneratorError(

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from ganaug.directions import draw_shifts
 from ganaug.generators import Generator, GeneratorError
+from ganaug.generators.base import in_channels_last
 from ganaug.generators.precision import autocast
 from ganaug.training.checkpoint import DiscoveryError
 from ganaug.training.closed_form import IMAGES, affine_layers, fix_signs, layer_output
@@ -86,7 +87,7 @@ def contrastive(
     """
     chosen = ContrastiveSettings.from_mapping({"num_directions": num_directions, **settings})
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    generator = generator.freeze().check().to(target).to(memory_format=torch.channels_last)
+    generator = in_channels_last(generator.freeze().check().to(target))
     rng = torch.Generator().manual_seed(chosen.seed)
     within = generator.directions_within
     matrix = DirectionMatrix("unit", num_directions, generator.latent_dim, within=within, rng=rng).to(target)

@@ -25,6 +25,7 @@ from ganaug.directions import DirectionPack, draw_shifts
 from ganaug.evaluation.classifier import ConvNet
 from ganaug.evaluation.rca import reconstructor_accuracy
 from ganaug.generators import Generator
+from ganaug.generators.base import in_channels_last
 from ganaug.generators.precision import autocast
 from ganaug.training.checkpoint import (
     CHECKPOINT_FILE,
@@ -99,7 +100,7 @@ def discover(
         wanted = "the folder of the run to go on with" if resume else "a folder for the event files"
         raise DiscoveryError(f"{'resume' if resume else 'tensorboard'}=True needs out=..., {wanted}.")
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    generator = generator.freeze().check().to(target).to(memory_format=torch.channels_last)
+    generator = in_channels_last(generator.freeze().check().to(target))
     run = Run(generator, chosen, initial)
     checkpoint, metrics = None, None
     if folder is not None:
@@ -196,7 +197,7 @@ class Run:
 
     def __init__(self, generator: Generator, settings: DiscoverySettings, initial: Tensor | None = None) -> None:
         self.generator, self.settings = generator, settings
-        self.drawing = generator.fused().to(memory_format=torch.channels_last)
+        self.drawing = in_channels_last(generator.fused())
         self.device = generator.device
         self.generator_sha256 = generator.weights_sha256()
         self.rank, self.size = rank_and_size()
@@ -342,10 +343,8 @@ class Run:
         """What a run that goes on must have in common with this one: all that changes the result."""
         settings = self.settings.to_dict()
         del settings["recompute"], settings["compile"]
-        generator = self.generator_sha256
-        if self.generator.directions_within != slice(None):  # with others of its coordinates it has the same weights
-            generator += json.dumps(self.generator.config)
-        return {"settings": settings, "generator_sha256": generator, "initial": self.initial}
+        generator = f"{self.generator_sha256} {json.dumps(self.generator.config)}"  # the same weights draw z or w
+        return {"settings": settings, "generator": generator, "initial": self.initial}
 
     def state(self) -> dict[str, Any]:
         return {

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from ganaug.errors import UserError
 from ganaug.evaluation.data import to_float
 from ganaug.generators import Encoder, Generator
+from ganaug.generators.base import in_channels_last
 from ganaug.generators.precision import autocast
 from ganaug.training.settings import EncoderSettings
 
@@ -62,7 +63,7 @@ def train_encoder(
             f"real images should be uint8 of shape (N, {shape[0]}, {shape[1]}, {shape[2]}), got {images.dtype} "
             f"{tuple(images.shape)}."
         )
-    generator = generator.freeze().to(target).to(memory_format=torch.channels_last)
+    generator = in_channels_last(generator.freeze().to(target))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(chosen.seed)
         encoder = Encoder(

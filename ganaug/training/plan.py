@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ganaug.generators import Generator
+from ganaug.generators.base import in_channels_last
 from ganaug.training.discovery import Run
 from ganaug.training.settings import DiscoverySettings
 
@@ -21,7 +22,7 @@ def plan(generator: Generator, *, device: str | torch.device | None = None, **se
     """
     chosen = DiscoverySettings.from_mapping(settings)
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    generator = generator.freeze().check().to(target).to(memory_format=torch.channels_last)
+    generator = in_channels_last(generator.freeze().check().to(target))
     run = Run(generator, chosen)
     seconds = []
     for _ in range(3):

@@ -80,6 +80,7 @@ def invert_folder(
         metadata={
             "files": json.dumps(_names(folder)),
             "generator_sha256": generator.weights_sha256(),
+            "generator_config": json.dumps(generator.config),
             "pack": pack.name,
             "refine_steps": str(refine_steps),
         },
@@ -129,7 +130,11 @@ class InvertedFolder(ImageFolder):  # type: ignore[misc]  # torchvision has no t
         again = f"Run ganaug invert {root} --pack {pack.name} again."
         if set(tensors) != {"latents", "labels"} or metadata.get("files") != json.dumps(_names(self)):
             raise PackError(f"{path} holds the latents of other images than {root} does. {again}")
-        if metadata.get("generator_sha256") != pack.generator.weights_sha256():
+        config = json.dumps(pack.generator.config)
+        if (metadata.get("generator_sha256"), metadata.get("generator_config", config)) != (
+            pack.generator.weights_sha256(),
+            config,
+        ):
             raise PackError(f"{path} holds latents of another generator than pack {pack.name!r}'s. {again}")
         latents, labels = tensors["latents"], tensors["labels"]
         classes = max(pack.generator.num_classes, 1)

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ganaug.directions import DirectionPack, PackError, bundled_packs, draw_shifts
-from ganaug.generators import SNGAN, Generator
+from ganaug.generators import MLP, SNGAN, Generator, StyleGAN2
 
 
 @pytest.fixture
@@ -432,3 +432,20 @@ def test_draws_are_uniform_over_directions_and_never_too_small(distribution):
 def test_an_unknown_distribution_is_named():
     with pytest.raises(ValueError, match="got 'cauchy'"):
         draw_shifts(3, 2, distribution="cauchy")
+
+
+def test_the_same_weights_that_draw_in_another_way_are_another_generator(tmp_path):
+    torch.manual_seed(0)
+    arguments = {"latent_dim": 4, "hidden": (8,), "image_size": 8, "channels": 1}
+    generator = MLP(**arguments, activation="relu").freeze()
+    DirectionPack(torch.eye(4)[:2], generator=generator).save_pretrained(tmp_path / "pack")
+    other = MLP(**arguments, activation="leaky_relu").freeze()
+    other.load_state_dict(generator.state_dict())
+    with pytest.raises(PackError, match="activation='leaky_relu' where the pack says 'relu'"):
+        DirectionPack.from_pretrained(tmp_path / "pack", generator=other)
+
+
+def test_directions_outside_the_layers_of_a_generator_are_refused():
+    generator = StyleGAN2(z_dim=4, w_dim=4, image_size=8, widths=(4, 4), latent_space="w", layers=(1, 2)).freeze()
+    with pytest.raises(PackError, match=r"layers=\(1, 2\) leave 4 of 8"):
+        DirectionPack(torch.eye(8)[:2], generator=generator)

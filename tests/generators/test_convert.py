@@ -195,8 +195,8 @@ FOREIGN = {
         r"Nearest: DCGAN .*, but these begin with 'layers\.' where it has 'main\.'\.",
     ),
     "one prefix more": (
-        lambda: {f"G.{name}": tensor for name, tensor in stylegan2_names().items()},
-        r"Nearest: StyleGAN2 \(rosinality.*, but these begin with 'G\.'\.",
+        lambda: {f"own.{name}": tensor for name, tensor in stylegan2_names().items()},
+        r"Nearest: StyleGAN2 \(rosinality.*, but these begin with 'own\.'\.",
     ),
     "tensor missing": (
         lambda: {name: tensor for name, tensor in stylegan2_names().items() if name != "style.1.weight"},
@@ -277,3 +277,39 @@ def test_a_source_that_reaches_out_is_refused_and_no_command_is_made_of_it(distr
     with pytest.raises(GeneratorError) as caught:
         generator_from_distribution(**{**distribution, **change})
     assert message in str(caught.value) and "pip install" not in str(caught.value)
+
+
+def test_averaged_weights_are_taken_before_those_that_were_averaged(tutorial, tmp_path):
+    averaged = state(tutorial)
+    raw = {name: tensor + 1 if tensor.is_floating_point() else tensor for name, tensor in averaged.items()}
+    torch.save({"generator": raw, "g_ema": averaged}, tmp_path / "x.pt")
+    z = torch.randn(2, 6)
+    torch.testing.assert_close(convert_checkpoint(tmp_path / "x.pt")(z), tutorial(z[:, :, None, None]))
+
+
+@pytest.mark.parametrize("how", ["compiled", "beside a discriminator", "half", "called pkl"])
+def test_checkpoints_as_trainings_leave_them_convert(tutorial, tmp_path, how):
+    tensors, path = state(tutorial), tmp_path / "x.pt"
+    if how == "compiled":
+        tensors = {f"module._orig_mod.{name}": tensor for name, tensor in tensors.items()}
+    elif how == "beside a discriminator":
+        tensors = {f"generator.{name}": tensor for name, tensor in tensors.items()} | {
+            "discriminator.main.0.weight": torch.zeros(4, 3, 4, 4)
+        }
+    elif how == "half":
+        tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    else:
+        path = tmp_path / "x.pkl"
+    torch.save(tensors, path)
+    z = torch.randn(2, 6)
+    tolerance = 2e-2 if how == "half" else 1e-5
+    images = tutorial(z[:, :, None, None])
+    torch.testing.assert_close(convert_checkpoint(path)(z), images, atol=tolerance, rtol=tolerance)
+
+
+def test_a_tensor_that_claims_more_than_is_stored_is_refused(tutorial, tmp_path):
+    tensors = state(tutorial)
+    tensors["main.0.weight"] = torch.zeros(1).expand(6, 10**6, 4, 4)
+    torch.save(tensors, tmp_path / "x.pt")
+    with pytest.raises(GeneratorError, match=r"shape \(6, 1000000, 4, 4\) has more elements than are stored"):
+        convert_checkpoint(tmp_path / "x.pt")

@@ -1,4 +1,4 @@
-"""What holds for every architecture: its checks, files and copies, discovery on it, LatentShift on what it found."""
+"""What holds for all architectures: checks, files and copies, discovery on it, LatentShift on what it found."""
 
 import pytest
 import torch

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ganaug.directions import DirectionPack
 from ganaug.generators import Generator, GeneratorError, ModuleGenerator, base
 from ganaug.training import discover
+from ganaug.training.methods import find_directions
 from ganaug.transforms import LatentShift
 
 SIZES = {"latent_dim": 5, "image_size": 8, "channels": 3}
@@ -357,3 +358,42 @@ def test_a_network_that_changed_since_is_found_by_discovery():
     generator.module.finish = lambda x: 9 * x
     with pytest.raises(GeneratorError, match="values from"):
         discover(generator, num_directions=2, steps=1, device="cpu")
+
+
+class Normalising(nn.Module):
+    """A network that normalises its latents in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.ConvTranspose2d(8, 3, 16)
+
+    def forward(self, z):
+        z /= z.norm(dim=1, keepdim=True)
+        return self.net(z[:, :, None, None]).tanh()
+
+
+def test_latents_stay_as_they_are():
+    torch.manual_seed(0)
+    generator = Generator.from_module(Normalising(), latent_dim=8, image_size=16, channels=3)
+    latents = generator.sample_latents(2)
+    before = latents.clone()
+    generator(latents)
+    assert torch.equal(latents, before)
+    find_directions(generator, "ganspace", num_directions=2, samples=50, show_progress=False)
+
+
+class Volume(nn.Module):
+    """A network with a parameter of five dimensions, as rosinality's StyleGAN2 has them."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(1, 8, 3, 16, 16))
+
+    def forward(self, z):
+        return nn.functional.conv_transpose2d(z[:, :, None, None], self.weight[0]).tanh()
+
+
+def test_weights_of_five_dimensions_are_no_obstacle():
+    torch.manual_seed(0)
+    generator = Generator.from_module(Volume(), latent_dim=8, image_size=16, channels=3)
+    discover(generator, num_directions=2, steps=2, batch_size=2, rca_samples=4, device="cpu", show_progress=False)

@@ -436,7 +436,5 @@ def test_a_pack_refuses_its_generator_with_other_layers(tmp_path):
     saved = pack.save_pretrained(tmp_path / "pack")
     same = DirectionPack.from_pretrained(saved, generator=stylegan2(latent_space="w", layers=[3, 6]))
     assert same.generator.layers == range(3, 6)
-    with pytest.raises(
-        PackError, match=r'"layers": \[3, 6\].* has .*"layers": \[0, 3\].*with the pack\'s latent_space'
-    ):
+    with pytest.raises(PackError, match=r"layers=\(0, 3\) where the pack says \[3, 6\]"):
         DirectionPack.from_pretrained(saved, generator=stylegan2(latent_space="w", layers=(0, 3)))

@@ -425,6 +425,9 @@ def test_convert_tells_nvidias_networks_apart(tmp_path, monkeypatch):
     generator, z = convert_checkpoint(path), torch.randn(2, 4)
     assert generator.architecture == "stylegan3"
     torch.testing.assert_close(generator(z), as_published(state, z), atol=1e-5, rtol=1e-5)
+    torch.save(state, tmp_path / "faces.pt")
+    with pytest.raises(GeneratorError, match="Pass as init_kwargs what the network was built with"):
+        convert_checkpoint(tmp_path / "faces.pt")  # of no default margin, and a state dict does not say so
     in_w = convert_checkpoint(path, latent_space="w", layers=(2, 4))
     torch.testing.assert_close(in_w(generator.map(z).repeat(1, 2)), generator(z))
     with pytest.raises(GeneratorError, match="stylegan3 has no option clamp for conversion; it has latent"):

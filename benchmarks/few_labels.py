@@ -7,8 +7,9 @@
 Fashion-MNIST with 10, 50 and 200 labels a class; the pack's generator and encoder were trained on the 60,000 training
 images without their labels (benchmarks/recipes/fashion.toml). LatentShift inverts the labelled images and shifts along
 "any" of the pack's directions by --magnitude, for an unconditional pack without labels has no measured safe ranges of
-its own. Every policy trains the same network (ConvNet; a WideResNet-16-4 for CIFAR-10) for the same steps of 64 images;
-its strength is picked from three on as many validation images as there are labels. Tested on all 10,000 test images.
+its own. Every policy trains the same network (a small ConvNet; a WideResNet-16-4 for CIFAR-10) for the same steps of 64
+images; its strength is picked from three on as many validation images as there are labels. Tested on all 10,000 test
+images.
 
 CIFAR is the folder of the JPEG copy, unpacked (train/CLASS/NNNN.jpg). Beside the accuracies the script prints what
 decides whether shifting can help, on 2,000 training images: the share whose label a classifier trained on all labels
@@ -25,16 +26,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from policies import Images, accuracy, build, jsonable, strengths, trained, uses_generator, with_latents
+from policies import Images, accuracy, build, jsonable, small_network, strengths, trained, uses_generator, with_latents
 from rows import RESULTS, append_row, interval, matching, provenance, read_rows
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganaug import DirectionPack
 from ganaug.evaluation import predict, redrawing_error, train_classifier
-from ganaug.evaluation.classifier import ConvNet
 from ganaug.evaluation.data import fashion_mnist, images_in_folder
-from ganaug.transforms import Latents
+from ganaug.transforms import Latents, LatentShift
 
 LABELS = (10, 50, 200)
 POLICIES = ("none", "RandAugment", "TrivialAugmentWide", "LatentShift any", "LatentShift any + RandAugment")
@@ -90,7 +90,7 @@ def run(options: argparse.Namespace) -> None:
     rows = read_rows(options.out)
     pack = DirectionPack.from_pretrained(options.pack)
     training, test = (dataset(options.dataset, options.data, train) for train in (True, False))
-    network = wide_resnet16 if options.dataset == "cifar10" else ConvNet
+    network = wide_resnet16 if options.dataset == "cifar10" else small_network
 
     def measure(kind: str, policy: str, strength: Mapping[str, Any], per_class: int, seed: int) -> float:
         about = {"dataset": options.dataset, "kind": kind, "policy": policy, "per_class": per_class, "seed": seed}
@@ -99,7 +99,8 @@ def run(options: argparse.Namespace) -> None:
         if found := matching(rows, **key):
             return found[0]["accuracy"]
         data = few(training, per_class, seed)
-        built = build(policy, strength, pack, magnitude=(-options.magnitude, options.magnitude))
+        reach = (-options.magnitude, options.magnitude)
+        built = build(policy, strength, pack, banks=options.banks, bank_size=options.bank_size, magnitude=reach)
         if built.shift is not None:
             data = with_latents(data, pack)
         learned, cost = trained(built, data, steps=options.steps, seed=seed, network=network, device=options.device)
@@ -136,12 +137,12 @@ def why(data: Images, pack: DirectionPack, options: argparse.Namespace) -> dict[
         classifier = train_classifier(data.images, data.labels, steps=options.judge_steps, device=options.device)
     some = with_latents(few(data, 200, SEARCH_SEED), pack)
     ends = [
-        build("LatentShift any", {"LatentShift any": (1.0, "add")}, pack, magnitude=(end, end)).shift
+        LatentShift(list(range(pack.num_directions)), pack=pack, p=1.0, magnitude=end, source="invert")
         for end in (-options.magnitude, options.magnitude)
     ]
     torch.manual_seed(0)
     assert some.latents is not None
-    shifted = [end(some.images, some.labels, Latents(some.latents))[0] for end in ends if end is not None]
+    shifted = [end(some.images, some.labels, Latents(some.latents))[0] for end in ends]
     read = [(predict(classifier, images) == some.labels).float().mean().item() for images in (some.images, *shifted)]
     moved = [(images.float() - some.images.float()).abs().mean().item() / 255 for images in shifted]
     return {
@@ -188,11 +189,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--judge-steps", type=int, default=1000)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--banks", type=Path, default=Path("runs/banks"), help="folder of latent banks, where one is used"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS / "few_labels.jsonl")
     parser.add_argument("--report", action="store_true", help="only the table of what is in --out")
     parser.add_argument("--quick", action="store_true", help="10 labels a class, one seed, few steps, into runs/quick")
     if "--quick" in sys.argv:
-        parser.set_defaults(labels=[10], seeds=1, steps=40, judge_steps=60, out=Path("runs/quick/few_labels.jsonl"))
+        parser.set_defaults(
+            labels=[10], seeds=1, steps=40, judge_steps=60, bank_size=500, out=Path("runs/quick/few_labels.jsonl")
+        )
     options = parser.parse_args()
     if not options.report:
         if options.data is None or options.pack is None:

@@ -2,14 +2,17 @@
 
 LatentShift goes on batches, as in a training loop, before everything else, for stored latents belong to the images as
 they lie on disk. "invert" policies change the training images themselves, from latents that
-``ganaug.directions.invert`` finds once before the training; "sample" policies replace a share of the images by fresh
-ones of the same labels.
+``ganaug.directions.invert`` finds once before the training; "sample" policies replace a share of the images by others
+of the same labels from a bank, which is drawn once for all trainings.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -71,24 +74,23 @@ MIXING: dict[str, tuple[Callable[[Any], v2.Transform], Sequence[Any]]] = {
 
 BACKGROUNDS = ("background", "background hue", "background warmth")
 LATENT: dict[str, dict[str, Any]] = {
-    "samples": {"direction": 0, "magnitude": 0.0, "source": "sample"},
-    "LatentShift background, sample": {"direction": "background", "source": "sample"},
-    "LatentShift any, sample": {"direction": "any", "source": "sample"},
-    "LatentShift background": {"direction": "background", "source": "invert"},
-    "LatentShift backgrounds": {"direction": BACKGROUNDS, "source": "invert"},
-    "LatentShift any": {"direction": "any", "source": "invert"},
+    "samples": {"source": "sample", "direction": 0, "magnitude": 0.0},
+    "LatentShift background, sample": {"source": "sample", "direction": "background"},
+    "LatentShift any, sample": {"source": "sample", "direction": "any"},
+    "LatentShift backgrounds": {"source": "invert", "direction": BACKGROUNDS, "num_ops": 3},
+    "LatentShift any": {"source": "invert", "direction": "any", "num_ops": 4},
+    "LatentShift any, redrawn": {"source": "invert", "direction": "any", "num_ops": 4, "blend": "replace"},
 }
-"""On batches. Strengths: the share of images that are shifted and, for "invert", whether the change is added to the
-image or the image drawn anew."""
+"""On batches; at all strengths the share of images that are shifted. The background directions are those that the pack
+has of these names; of "any", four shift each image at once."""
 SHARES = (0.5, 0.75, 1.0)
-INVERTED = ((0.5, "add"), (0.9, "add"), (0.9, "replace"))
 
 
 def strengths(policy: str) -> Sequence[Any]:
     if " + " in policy:
         return (None,)
     if policy in LATENT:
-        return SHARES if LATENT[policy]["source"] == "sample" else INVERTED
+        return SHARES
     return {**HAND_MADE, **MIXING}[policy][1] if policy != "none" else (None,)
 
 
@@ -100,8 +102,26 @@ class Policy(NamedTuple):
     mix: v2.Transform | None = None
 
 
+def bank(pack: DirectionPack, direction: Any, magnitude: Any, folder: Path, size: int) -> Path:
+    """The path of a bank of so many images, built where there is none yet."""
+    ranges = [pack.range_of(index) for index in range(pack.num_directions)]
+    about = repr((pack.generator.weights_sha256(), pack.directions.tolist(), ranges, direction, magnitude, size))
+    digest = hashlib.sha256(about.encode()).hexdigest()
+    path = folder / f"{pack.name}-{re.sub('[^a-z0-9]+', '-', str(direction))}-{digest[:8]}.safetensors"
+    if not path.exists():
+        with torch.autocast("cpu", torch.bfloat16):
+            transforms.LatentBank.build(pack, direction, size, path, magnitude=magnitude)
+    return path
+
+
 def build(
-    policy: str, strength: Mapping[str, Any], pack: DirectionPack, *, magnitude: tuple[float, float] | None = None
+    policy: str,
+    strength: Mapping[str, Any],
+    pack: DirectionPack,
+    *,
+    banks: Path,
+    bank_size: int,
+    magnitude: tuple[float, float] | None = None,
 ) -> Policy:
     """A policy, or several joined by " + ", of the given strengths; safe magnitudes unless others are given."""
     parts: dict[str, Any] = {}
@@ -113,13 +133,17 @@ def build(
             parts["mix"] = MIXING[name][0](value)
         elif name in LATENT:
             options = {"magnitude": magnitude or "safe", **LATENT[name]}
-            given = {"p": value} if options["source"] == "sample" else {"p": value[0], "blend": value[1]}
             direction = options["direction"]
             if isinstance(direction, tuple):
-                direction = [name for name in direction if name in pack.names]
+                options["direction"] = [name for name in direction if name in pack.names]
+                options["num_ops"] = len(options["direction"])
             if direction == "any" and magnitude is not None:
-                direction = list(range(pack.num_directions))
-            parts["shift"] = transforms.LatentShift(**{**options, "direction": direction}, **given, pack=pack)
+                options["direction"] = list(range(pack.num_directions))
+            if options["source"] == "sample":
+                path = bank(pack, options["direction"], options["magnitude"], banks, bank_size)
+                parts["shift"] = transforms.LatentShift(bank=path, p=value)
+            else:
+                parts["shift"] = transforms.LatentShift(**options, pack=pack, p=value)
     return Policy(**parts)
 
 
@@ -138,12 +162,17 @@ def augmented(policy: Policy, batch: Sequence[Any]) -> tuple[Tensor, Tensor]:
     """A batch as the policy leaves it: images and labels, mixed ones ``(N, 10)``."""
     images, labels = batch[:2]
     if policy.shift is not None:
-        images, labels = policy.shift(*(batch if policy.shift.source == "invert" else batch[:2]))[:2]
+        with torch.autocast("cpu", torch.bfloat16):
+            images, labels = policy.shift(*batch)[:2]
     if policy.augment is not None:
         images = torch.stack([policy.augment(image) for image in images])
     if policy.mix is not None:
         images, labels = policy.mix(images, labels)
     return images.as_subclass(Tensor), labels
+
+
+def small_network(channels: int, num_outputs: int) -> nn.Module:
+    return ConvNet(channels, num_outputs, width=16)
 
 
 def trained(
@@ -152,7 +181,7 @@ def trained(
     *,
     steps: int,
     seed: int,
-    network: Callable[[int, int], nn.Module] = ConvNet,
+    network: Callable[[int, int], nn.Module] = small_network,
     device: str = "cpu",
 ) -> tuple[nn.Module, float]:
     """A network trained under a policy, and milliseconds an image that the policy took."""

@@ -116,7 +116,10 @@ class Bench:
             return found[0]["accuracy"]
         data = biased(self.options.data, size, bias, seed)
         reach = self.options.magnitude
-        built = build(policy, strength, self.pack, magnitude=None if reach is None else (-reach, reach))
+        magnitude = None if reach is None else (-reach, reach)
+        built = build(
+            policy, strength, self.pack, banks=self.options.banks, bank_size=self.options.bank_size, magnitude=magnitude
+        )
         if built.shift is not None and built.shift.source == "invert":
             data = with_latents(data, self.pack)
         network, milliseconds = trained(built, data, steps=self.options.steps, seed=seed)
@@ -170,7 +173,8 @@ def run(options: argparse.Namespace) -> None:
         bench.test(policy, seeds=options.seeds)
     per_image = [name for name in hand_made if name in HAND_MADE]
     shifting = [name for name in latent if name != "samples"]
-    together = [f"{shift} + {hand}" for hand in best(bench, per_image, 2) for shift in best(bench, shifting, 2)]
+    hands = best(bench, per_image, 2 if options.generator == "broad" else 1)
+    together = [f"{shift} + {hand}" for hand in hands for shift in best(bench, shifting, 2)]
     for policy in together:
         bench.test(policy, seeds=options.seeds)
     if options.curves:
@@ -270,13 +274,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--curves", action="store_true", help="also other biases and sizes, with three seeds")
+    parser.add_argument("--banks", type=Path, default=Path("runs/banks"), help="folder of the latent banks")
+    parser.add_argument("--bank-size", type=int, default=20_000)
     parser.add_argument("--out", type=Path, default=RESULTS / "shortcut.jsonl")
     parser.add_argument("--write", type=Path, metavar="FOLDER", help="only write the training set of seed 0 there")
     parser.add_argument("--report", action="store_true", help="only the table and the plot of what is in --out")
     parser.add_argument("--quick", action="store_true", help="four policies, one seed, few steps, into runs/quick")
     if "--quick" in sys.argv:
-        few = ["none", "RandAugment", "samples", "LatentShift background"]
-        parser.set_defaults(seeds=1, steps=60, size=200, policies=few, out=Path("runs/quick/shortcut.jsonl"))
+        few = ["none", "RandAugment", "samples", "LatentShift backgrounds"]
+        parser.set_defaults(
+            seeds=1, steps=60, size=200, bank_size=500, policies=few, out=Path("runs/quick/shortcut.jsonl")
+        )
     options = parser.parse_args()
     if not options.report:
         if options.data is None:

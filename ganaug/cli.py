@@ -475,6 +475,9 @@ def packs() -> None:
 )
 @click.option("--copies", type=COUNT, default=1, show_default=True, help="Augmented images per image.")
 @click.option("--magnitude", help="safe (default), a number, or LOW,HIGH.", default="safe")
+@click.option(
+    "--num-ops", type=COUNT, default=1, show_default=True, help="Different directions at once (any, with more)."
+)
 @click.option("--seed", default=0, show_default=True)
 @DEVICE
 def augment(
@@ -486,6 +489,7 @@ def augment(
     blend: str,
     copies: int,
     magnitude: str,
+    num_ops: int,
     seed: int,
     device: str | None,
 ) -> None:
@@ -506,7 +510,13 @@ def augment(
     if source == "auto":
         source = "invert" if loaded.has_encoder else "sample"
     shift = transforms.LatentShift(
-        _direction(direction), pack=loaded, p=1.0, magnitude=_magnitude(magnitude), source=source, blend=blend
+        _direction(direction),
+        pack=loaded,
+        p=1.0,
+        magnitude=_magnitude(magnitude),
+        num_ops=num_ops,
+        source=source,
+        blend=blend,
     )
     folder = ImageFolder(str(images))
     if source == "sample" and len(folder.classes) != loaded.num_classes:

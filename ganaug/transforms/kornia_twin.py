@@ -33,6 +33,7 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         pack: a :class:`~ganaug.DirectionPack` with an encoder, or what ``DirectionPack.from_pretrained`` takes.
         magnitude: ``"safe"``, a number, or ``(low, high)``, in latent units.
         blend: ``"add"`` the change to the image (gradients reach the input), or ``"replace"`` it (they do not).
+        num_ops: how many different directions shift each image at once.
         weights: one number for each direction of a list.
         same_on_batch: one direction and magnitude for the whole batch.
         p: probability with which each image is shifted.
@@ -63,6 +64,7 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         pack: str | Path | DirectionPack = DEFAULT_PACK,
         magnitude: Magnitude = "safe",
         blend: str = "add",
+        num_ops: int = 1,
         weights: Sequence[float] | None = None,
         same_on_batch: bool = False,
         p: float = 0.5,
@@ -78,13 +80,13 @@ class RandomLatentShift(IntensityAugmentationBase2D):
                 "(ganaug train-encoder PACK), or use LatentShift on images with labels."
             )
         _ = self.pack.generator, self.pack.encoder
-        self._choice = Choice(self.pack, direction, weights=weights, magnitude=magnitude)
-        self.flags = {"direction": direction, "magnitude": magnitude, "blend": blend}
+        self._choice = Choice(self.pack, direction, num_ops=num_ops, weights=weights, magnitude=magnitude)
+        self.flags = {"direction": direction, "magnitude": magnitude, "blend": blend, "num_ops": num_ops}
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
         indices, magnitudes = self._choice.draw(1 if self.same_on_batch else batch_shape[0])
-        count = (batch_shape[0],)
-        return {"indices": indices.expand(count).clone(), "magnitudes": magnitudes.expand(count).clone()}
+        shape = (batch_shape[0], *indices.shape[1:])
+        return {"indices": indices.expand(shape).clone(), "magnitudes": magnitudes.expand(shape).clone()}
 
     def apply_transform(
         self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
@@ -101,8 +103,7 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         rows = gate.nonzero().squeeze(1) if len(gate) == len(input) else torch.arange(len(input))
         if not len(rows):
             return input
-        indices, magnitudes = params["indices"].cpu()[rows], params["magnitudes"].cpu()[rows]
-        offsets = magnitudes[:, None] * self.pack.directions[indices]
+        offsets = self._choice.offsets(params["indices"].cpu()[rows], params["magnitudes"].cpu()[rows])
         here = rows.to(input.device)
         shifted, _, _ = inverted(self.pack, input[here].float(), offsets, None, None, blend=flags["blend"])
         return input.index_copy(0, here, shifted.to(input.dtype))

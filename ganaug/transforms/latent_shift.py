@@ -82,6 +82,8 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
             ``(low, high)`` (uniform), in latent units.
         source: ``"auto"``, ``"sample"`` or ``"invert"``.
         blend: of inverted images: ``"add"`` the change, or ``"replace"`` the image by the regenerated one.
+        num_ops: how many different directions shift each image at once, each by its own magnitude; as RandAugment's.
+            Safe ranges are measured one direction at a time, so with many the label may be lost sooner.
         weights: one number for each direction of a list, proportional to how often it is drawn.
         bank: a :class:`LatentBank`, or the path of one: images shifted beforehand are served instead of drawn.
         return_params: return ``(output, params)`` with what was done to each image, see :meth:`make_params`.
@@ -117,6 +119,7 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
         magnitude: Magnitude = "safe",
         source: str = "auto",
         blend: str = "add",
+        num_ops: int = 1,
         weights: Sequence[float] | None = None,
         bank: str | Path | LatentBank | None = None,
         return_params: bool = False,
@@ -129,16 +132,17 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
         if blend not in BLENDS:
             raise TransformError(f"blend should be one of {', '.join(BLENDS)}; got {blend!r}.")
         self.direction, self.magnitude, self.source, self.blend = direction, magnitude, source, blend
-        self.weights, self.return_params = weights, return_params
+        self.num_ops, self.weights, self.return_params = num_ops, weights, return_params
         self._has_default_getter = labels_getter == "default"
         self._labels_getter = _parse_labels_getter(labels_getter)
         self.bank = bank if bank is None or isinstance(bank, LatentBank) else LatentBank(bank)
         self.pack: DirectionPack | None = None
         if self.bank is not None:
-            if direction is not None or weights is not None or magnitude != "safe" or source == "invert":
+            given = (direction, weights, magnitude, num_ops) != (None, None, "safe", 1)
+            if given or source == "invert":
                 raise TransformError(
                     "a bank holds images of directions and magnitudes chosen when it was built, so direction, weights, "
-                    'magnitude and source="invert" cannot be given with it.'
+                    'magnitude, num_ops and source="invert" cannot be given with it.'
                 )
             return
         if direction is None:
@@ -151,7 +155,7 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
                 f'source="invert" needs a pack with an encoder, and pack {self.pack.name!r} has none. '
                 'Use source="sample" on images with labels, or train one: ganaug train-encoder PACK.'
             )
-        self._choice = Choice(self.pack, direction, weights=weights, magnitude=magnitude)
+        self._choice = Choice(self.pack, direction, num_ops=num_ops, weights=weights, magnitude=magnitude)
         # Loaded now, so that DataLoader workers that are forked later share these weights.
         if source == "sample" and self.pack.generator.num_classes == 0:
             raise TransformError(
@@ -164,7 +168,7 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
         if self.pack is None:
             return f"bank={str(self.bank.path) if self.bank else None!r}, p={self.p}"
         shown = f"direction={self.direction!r}, pack={self.pack.name!r}, p={self.p}, magnitude={self.magnitude!r}"
-        given = {"source": "auto", "blend": "add", "weights": None}
+        given = {"source": "auto", "blend": "add", "num_ops": 1, "weights": None}
         return shown + "".join(
             f", {name}={getattr(self, name)!r}" for name, usual in given.items() if getattr(self, name) != usual
         )
@@ -215,7 +219,8 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
 
         Returns:
             ``source``; on the CPU ``replace`` ``(N,)`` bool, which images are shifted, ``indices`` ``(N,)`` of their
-            directions (-1 elsewhere), ``magnitudes`` ``(N,)`` (0 elsewhere) and, but from a bank, ``latents``
+            directions (-1 elsewhere), ``magnitudes`` ``(N,)`` (0 elsewhere), both ``(N, num_ops)`` where that is more
+            than one, and, but from a bank, ``latents``
             ``(N, latent_dim)`` before the shift: fresh ones, or those that inversion finds (0 elsewhere); from a bank
             ``entries`` ``(N,)``; and ``classes`` ``(N,)``, as they came, or as the encoder reads them (-1 elsewhere).
         """
@@ -238,7 +243,8 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
                 params["latents"] = drawn.cpu()
             else:
                 params["latents"] = torch.zeros(count, self.pack.latent_dim)
-        return {**params, "indices": indices.where(replace, -1), "magnitudes": magnitudes.where(replace, 0.0)}
+        where = replace if indices.ndim == 1 else replace[:, None]
+        return {**params, "indices": indices.where(where, -1), "magnitudes": magnitudes.where(where, 0.0)}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         rows = params["replace"].nonzero().squeeze(1)
@@ -261,7 +267,7 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
         assert self.pack is not None
         here = rows.to(images.device)
         classes = None if params["classes"] is None else params["classes"].to(images.device)[here]
-        offsets = params["magnitudes"][rows, None] * self.pack.directions[params["indices"][rows]]
+        offsets = self._choice.offsets(params["indices"][rows], params["magnitudes"][rows])
         if params["source"] == "sample":
             assert classes is not None
             unit = sampled(self.pack, params["latents"][rows], offsets, classes, images.shape[-2:], images.device)

@@ -25,13 +25,14 @@ class TransformError(UserError, ValueError):
 
 
 class Choice:
-    """Directions to draw from, their weights, and the interval of magnitudes of each."""
+    """Directions to draw from, how many for each image, their weights, and the interval of magnitudes of each."""
 
     def __init__(
         self,
         pack: DirectionPack,
         direction: str | int | Sequence[str | int],
         *,
+        num_ops: int = 1,
         weights: Sequence[float] | None = None,
         magnitude: Magnitude = "safe",
     ) -> None:
@@ -39,17 +40,31 @@ class Choice:
         self.indices = torch.tensor(_indices(pack, direction))
         self.low_high = torch.tensor([_interval(pack, int(index), magnitude) for index in self.indices])
         self.weights = None if weights is None else _weights(weights, len(self.indices))
+        self.num_ops = _checked_num_ops(
+            num_ops, self.indices if self.weights is None else self.indices[self.weights > 0]
+        )
 
     def draw(self, count: int, *, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Indices ``(count,)`` of directions, and magnitudes ``(count,)`` uniform over each one's interval."""
-        if len(self.indices) == 1:
+        """Indices of directions, and magnitudes uniform over each one's interval.
+
+        Both ``(count,)``; ``(count, num_ops)`` for more than one, all different within a row.
+        """
+        if self.num_ops > 1:
+            weights = torch.ones(len(self.indices)) if self.weights is None else self.weights
+            chosen = torch.multinomial(weights.expand(max(count, 1), -1), self.num_ops, generator=rng)[:count]
+        elif len(self.indices) == 1:
             chosen = torch.zeros(count, dtype=torch.int64)
         elif self.weights is None:
             chosen = torch.randint(len(self.indices), (count,), generator=rng)
         else:
             chosen = torch.multinomial(self.weights, max(count, 1), replacement=True, generator=rng)[:count]
-        low, high = self.low_high[chosen].unbind(1)
-        return self.indices[chosen], low + (high - low) * torch.rand(count, generator=rng)
+        low, high = self.low_high[chosen].unbind(-1)
+        return self.indices[chosen], low + (high - low) * torch.rand(chosen.shape, generator=rng)
+
+    def offsets(self, indices: Tensor, magnitudes: Tensor) -> Tensor:
+        """What is added to latents, ``(count, latent_dim)``: the sum of each row that :meth:`draw` gave."""
+        shifts = magnitudes[..., None] * self.pack.directions[indices]
+        return shifts if indices.ndim == 1 else shifts.sum(1)
 
 
 def check_probability(p: Any) -> float:
@@ -134,6 +149,16 @@ def _indices(pack: DirectionPack, direction: str | int | Sequence[str | int]) ->
             f'direction should be a name, an index, a non-empty list of them, or "any"; got {direction!r}.'
         )
     return [pack.index(one) for one in direction]
+
+
+def _checked_num_ops(num_ops: int, indices: Tensor) -> int:
+    most = len(indices.unique())
+    if isinstance(num_ops, bool) or not isinstance(num_ops, numbers.Integral) or not 1 <= num_ops <= most:
+        raise TransformError(
+            "num_ops is how many different directions shift each image: a whole number from 1 to the number of "
+            f"directions that are drawn from ({most} here), got {num_ops!r}."
+        )
+    return int(num_ops)
 
 
 def _weights(weights: Sequence[float], count: int) -> Tensor:

@@ -30,6 +30,7 @@ def rows(path):
 def test_shortcut_measures_every_policy_once(run, data_root, tmp_path):
     out = tmp_path / "shortcut.jsonl"
     tiny = ("--data", data_root, "--quick", "--steps", 2, "--size", 10, "--out", out)
+    tiny += ("--banks", tmp_path / "banks", "--bank-size", 10)
     shown = run("shortcut.py", *tiny)
     found = rows(out)
     tested = [row["policy"] for row in found if row["kind"] == "test"]
@@ -37,8 +38,8 @@ def test_shortcut_measures_every_policy_once(run, data_root, tmp_path):
         "none",
         "RandAugment",
         "samples",
-        "LatentShift background",
-        "LatentShift background + RandAugment",
+        "LatentShift backgrounds",
+        "LatentShift backgrounds + RandAugment",
     ]
     assert all(0 <= row["accuracy"] <= 1 and row["revision"] and row["torch"] for row in found)
     assert all(f"| {policy} |" in shown for policy in tested)

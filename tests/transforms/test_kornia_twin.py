@@ -52,6 +52,16 @@ def test_same_on_batch(inverting_pack):
     torch.testing.assert_close(shift(one)[0], shift(one, params=shift._params)[3])
 
 
+@pytest.mark.parametrize("same_on_batch", [False, True])
+def test_several_directions_at_once(inverting_pack, same_on_batch):
+    images = photographs(16)
+    shift = RandomLatentShift("any", pack=inverting_pack, p=0.5, num_ops=2, same_on_batch=same_on_batch)
+    shifted = shift(images)
+    assert shift._params["indices"].shape == (16, 2)
+    assert (len(shift._params["magnitudes"].unique(dim=0)) == 1) == same_on_batch
+    assert torch.equal(shift(images, params=shift._params), shifted)
+
+
 def test_keepdim(inverting_pack):
     image = photographs(1)[0]
     assert RandomLatentShift("background", pack=inverting_pack, p=1.0)(image).shape == (1, 3, 32, 32)

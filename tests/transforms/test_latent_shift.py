@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 from ganaug.directions import DirectionPack
 from ganaug.generators import SNGAN, Generator
-from ganaug.transforms import LatentShift
+from ganaug.transforms import LatentShift, TransformError
 
 
 def batch(count=16, size=(32, 32), dtype=torch.float32):
@@ -88,6 +88,33 @@ def test_magnitudes_are_safe_fixed_or_uniform(pack, magnitude, low, high):
     drawn = LatentShift("stroke", pack=pack, p=1, magnitude=magnitude).make_params([images])["magnitudes"]
     assert drawn.min() >= low and drawn.max() <= high
     assert drawn.max() - drawn.min() >= 0.95 * (high - low)
+
+
+def test_several_directions_at_once_are_different_and_add_up(pack):
+    images, labels = batch(200)
+    shift = LatentShift([0, 2, 4], pack=pack, p=0.8, magnitude=(1, 2), num_ops=2, return_params=True)
+    (shifted, _), params = shift(images, labels)
+    where, indices, magnitudes = params["replace"], params["indices"], params["magnitudes"]
+    assert indices.shape == magnitudes.shape == (200, 2)
+    assert (indices[where, 0] != indices[where, 1]).all() and set(indices[where].flatten().tolist()) == {0, 2, 4}
+    assert (indices[~where] == -1).all() and (magnitudes[~where] == 0).all() and (magnitudes[where] >= 1).all()
+    latents = params["latents"] + (magnitudes[:, :, None] * pack.directions[indices]).sum(1)
+    drawn = (pack.generator(latents[where], labels[where]) + 1) / 2
+    torch.testing.assert_close(shifted[where], drawn.clamp(0, 1))
+
+
+def test_one_of_a_list_by_weight_never_brings_one_of_weight_zero(pack):
+    shift = LatentShift([0, 2, 4], pack=pack, p=1, num_ops=2, weights=[1, 0, 3])
+    assert set(shift.make_params([batch(100)[0]])["indices"].flatten().tolist()) == {0, 4}
+
+
+@pytest.mark.parametrize(
+    ("direction", "num_ops", "weights"),
+    [("stroke", 2, None), ([0, 2], 0, None), ("any", 1.5, None), ([0, 2], 2, [1, 0])],
+)
+def test_more_at_once_than_there_are_directions_is_refused(pack, direction, num_ops, weights):
+    with pytest.raises(TransformError, match=f"from 1 to the number of directions.*got {num_ops}"):
+        LatentShift(direction, pack=pack, num_ops=num_ops, weights=weights)
 
 
 def test_without_measured_ranges_safe_is_the_range_of_training(pack):

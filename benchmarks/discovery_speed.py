@@ -1,18 +1,21 @@
 """What a step of discovery costs: beside a plain transcription of the paper's algorithm, and beside its authors' code.
 
     python benchmarks/discovery_speed.py [--device cuda] [--published PATH] [--only step memory growth]
+    python benchmarks/discovery_speed.py --generator biggan --reconstructor resnet18 [--pixels 128] [--batch 32]
     python benchmarks/discovery_speed.py --only rca --target 0.88 --max-minutes 60 --out curve.jsonl
 
-On an SN-GAN with random weights; nothing is downloaded. PATH is a checkout of github.com/anvoynov/GANLatentDiscovery,
-the code that goes with Voynov & Babenko (ICML 2020). Times are medians of steps that alternate between the things
-compared, so that a machine whose speed drifts does not favour one; the ratios are of those medians. The transcription
-and the authors' code draw with the same weights in stock layers, and their Adam goes at 1e-4, in float32.
+On an SN-GAN, BigGAN or ProGAN with random weights; nothing is downloaded. PATH is a checkout of
+github.com/anvoynov/GANLatentDiscovery, the code that goes with Voynov & Babenko (ICML 2020). Times are medians of steps
+that alternate between the things compared, so that a machine whose speed drifts does not favour one; the ratios are of
+those medians. The transcription and the authors' code draw with the same weights in stock layers (BigGAN and ProGAN in
+ours, neither folded nor channels_last), and their Adam goes at 1e-4, in float32.
 
 step    seconds a step, its arithmetic (torch's FLOP counter) and the share that it reaches of the machine's peak, which
         is measured: the median of a square bfloat16 matrix product of --peak-size
 memory  peak memory of three steps beyond that before the first, each in a process of its own: of the allocator on CUDA,
         of the process (resident set, Linux) on a CPU
-growth  our step's seconds by batch, directions and resolution (32, 64 and 128 pixels: the last of --widths repeated)
+growth  our step's seconds by batch, directions and resolution, of SN-GAN (32, 64 and 128 pixels: the last of --widths
+        repeated)
 rca     seconds until RCA on 2,000 fresh pairs, measured every 250 steps off the clock, reaches --target: ours with the
         settings of --recipe, the transcription with the paper's, on the recipe's generator, K and reconstructor
 """
@@ -45,7 +48,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet18
 
 from ganaug.evaluation import reconstructor_accuracy
-from ganaug.generators import SNGAN, Generator
+from ganaug.generators import SNGAN, BigGAN, Generator, ProGAN
 from ganaug.training.discovery import Run
 from ganaug.training.recipe import read_recipe
 from ganaug.training.reconstructor import default_reconstructor
@@ -64,6 +67,10 @@ Train = Callable[[int, Callable[[], object]], object]
 
 def random_generator(options: argparse.Namespace, widths: list[int]) -> Generator:
     torch.manual_seed(0)
+    if options.generator == "biggan":
+        return BigGAN(image_size=options.pixels).freeze()
+    if options.generator == "progan":
+        return ProGAN(image_size=options.pixels).freeze()
     generator = SNGAN(
         latent_dim=options.latent, channels=options.channels, num_classes=options.classes, widths=tuple(widths)
     )
@@ -500,12 +507,14 @@ def describe(options: argparse.Namespace) -> str:
         machine = torch.cuda.get_device_name(options.device)
     else:
         machine = f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
-    widths, pixels = "-".join(map(str, options.widths)), 2 ** (len(options.widths) + 1)
     lines = [f"torch {torch.__version__}, {options.device} ({machine})"]
     if set(options.only) - {"rca"}:
+        generator = random_generator(options, options.widths)
+        shape = f"{generator.channels} x {generator.image_size} x {generator.image_size}"
+        widths = "-".join(map(str, options.widths)) if options.generator == "sngan" else "as in its paper"
         lines += [
-            f"SN-GAN {widths}, {options.channels} x {pixels} x {pixels}, {options.classes} classes, latents of "
-            f"{options.latent}; K = {options.directions}, batch {options.batch}, "
+            f"{options.generator}, widths {widths}, {shape}, {generator.num_classes} classes, latents of "
+            f"{generator.latent_dim}; K = {options.directions}, batch {options.batch}, "
             f"{options.reconstructor} x {options.reconstructor_width}"
         ]
     return "\n".join(lines)
@@ -513,7 +522,9 @@ def describe(options: argparse.Namespace) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--channels", type=int, default=3)
+    parser.add_argument("--generator", choices=["sngan", "biggan", "progan"], default="sngan")
+    parser.add_argument("--pixels", type=int, default=128, help="of BigGAN and ProGAN")
+    parser.add_argument("--channels", type=int, default=3, help="this and the next three of SN-GAN")
     parser.add_argument("--widths", type=int, nargs="+", default=[256] * 4, help="four give 32 pixels, five 64")
     parser.add_argument("--latent", type=int, default=128)
     parser.add_argument("--classes", type=int, default=0)
@@ -526,7 +537,7 @@ def main() -> None:
     parser.add_argument("--peak-size", type=int, default=4096)
     parser.add_argument("--published", type=Path, help="checkout of the authors' code")
     parts = {"step": step, "memory": memory, "growth": growth, "rca": rca}
-    parser.add_argument("--only", nargs="+", choices=parts, default=["step", "memory", "growth"])
+    parser.add_argument("--only", nargs="+", choices=parts, help="step and memory, and growth of SN-GAN, by default")
     parser.add_argument("--recipe", type=Path, default=RECIPE, help="of the part rca")
     parser.add_argument("--target", type=float, default=0.88, help="of the part rca")
     parser.add_argument("--settings", nargs="+", default=[], metavar="KEY=VALUE", help="of the recipe, in the part rca")
@@ -535,13 +546,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/discovery_rca.jsonl"), help="the curves of the part rca")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    is_sngan = options.generator == "sngan"
+    options.only = options.only or ["step", "memory", *(["growth"] if is_sngan else [])]
+    if not is_sngan and "growth" in options.only:
+        parser.error("--only growth is SN-GAN's: its resolution follows from --widths")
     if len(options.widths) < 4:
         parser.error("LeNet needs 32 pixels: give --widths four numbers or more")
     if options.published and not (options.published / "trainer.py").is_file():
         parser.error(f"--published: there is no trainer.py in {options.published}")
 
     if options.memory_of:
-        small = argparse.Namespace(**{**vars(options), "widths": [16] * 4, "batch": 4})
+        small = argparse.Namespace(**{**vars(options), "widths": [16] * 4, "pixels": 32, "batch": 4})
         build(options.memory_of, small)(1, nothing)  # torch's own code is in memory before the counting begins
         print(memory_beyond(build(options.memory_of, options), options.device))
         return

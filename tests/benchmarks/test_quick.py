@@ -57,7 +57,8 @@ def test_shortcut_reports_a_table_and_a_picture(run, tmp_path):
     ]
     out.write_text("\n".join(map(json.dumps, lines)))
     shown = run("shortcut.py", "--report", "--out", out)
-    assert "| none | - | 0.380 ± 0.254 | 2 | 0.100 | 1.00 |" in shown
+    assert "| none | - | 0.380 ± 0.254 |  | 2 | 0.100 | 1.00 |" in shown
+    assert "| samples | broad | 0.150 ± 0.635 | +0.230 ± 0.381 | 2 | 0.100 | 1.00 |" in shown, "paired by seed"
     assert (tmp_path / "shortcut.md").read_text() == shown
     assert (tmp_path / "shortcut.png").stat().st_size > 1000
 

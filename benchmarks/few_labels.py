@@ -6,10 +6,10 @@
 
 Fashion-MNIST with 10, 50 and 200 labels a class; the pack's generator and encoder were trained on the 60,000 training
 images without their labels (benchmarks/recipes/fashion.toml). LatentShift inverts the labelled images and shifts along
-"any" of the pack's directions by --magnitude, for an unconditional pack without labels has no measured safe ranges of
-its own. Every policy trains the same network (a small ConvNet; a WideResNet-16-4 for CIFAR-10) for the same steps of 64
-images; its strength is picked from three on as many validation images as there are labels. Tested on all 10,000 test
-images.
+any four of the pack's directions at once by --magnitude, for an unconditional pack without labels has no measured safe
+ranges of its own. Every policy trains the same network (a small ConvNet; a WideResNet-16-4 for CIFAR-10) for the same
+steps of 64 images; its strength is picked from three on as many validation images as there are labels. Tested on all
+10,000 test images.
 
 CIFAR is the folder of the JPEG copy, unpacked (train/CLASS/NNNN.jpg). Beside the accuracies the script prints what
 decides whether shifting can help, on 2,000 training images: the share whose label a classifier trained on all labels
@@ -26,7 +26,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from policies import Images, accuracy, build, jsonable, small_network, strengths, trained, uses_generator, with_latents
+from policies import (
+    LATENT,
+    Images,
+    accuracy,
+    build,
+    identity,
+    jsonable,
+    small_network,
+    strengths,
+    trained,
+    uses_generator,
+    with_latents,
+)
 from rows import RESULTS, append_row, interval, matching, provenance, read_rows
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -94,7 +106,10 @@ def run(options: argparse.Namespace) -> None:
 
     def measure(kind: str, policy: str, strength: Mapping[str, Any], per_class: int, seed: int) -> float:
         about = {"dataset": options.dataset, "kind": kind, "policy": policy, "per_class": per_class, "seed": seed}
-        about |= {"steps": options.steps, "pack": pack.name if uses_generator(policy) else ""}
+        about |= {"steps": options.steps}
+        about |= {"pack": "", "magnitude": ""}
+        if uses_generator(policy):
+            about |= {"pack": f"{pack.name} {identity(pack)}", "magnitude": options.magnitude}
         key = about if kind == "test" else {**about, "strength": jsonable(strength)}
         if found := matching(rows, **key):
             return found[0]["accuracy"]
@@ -136,8 +151,9 @@ def why(data: Images, pack: DirectionPack, options: argparse.Namespace) -> dict[
     with torch.enable_grad():
         classifier = train_classifier(data.images, data.labels, steps=options.judge_steps, device=options.device)
     some = with_latents(few(data, 200, SEARCH_SEED), pack)
+    num_ops = LATENT["LatentShift any"]["num_ops"]
     ends = [
-        LatentShift(list(range(pack.num_directions)), pack=pack, p=1.0, magnitude=end, source="invert")
+        LatentShift(list(range(pack.num_directions)), pack=pack, p=1.0, magnitude=end, num_ops=num_ops, source="invert")
         for end in (-options.magnitude, options.magnitude)
     ]
     torch.manual_seed(0)

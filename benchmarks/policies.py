@@ -78,6 +78,12 @@ LATENT: dict[str, dict[str, Any]] = {
     "LatentShift background, sample": {"source": "sample", "direction": "background"},
     "LatentShift any, sample": {"source": "sample", "direction": "any"},
     "LatentShift backgrounds": {"source": "invert", "direction": BACKGROUNDS, "num_ops": 3},
+    "LatentShift backgrounds, redrawn": {
+        "source": "invert",
+        "direction": BACKGROUNDS,
+        "num_ops": 3,
+        "blend": "replace",
+    },
     "LatentShift any": {"source": "invert", "direction": "any", "num_ops": 4},
     "LatentShift any, redrawn": {"source": "invert", "direction": "any", "num_ops": 4, "blend": "replace"},
 }
@@ -102,10 +108,30 @@ class Policy(NamedTuple):
     mix: v2.Transform | None = None
 
 
+def identity(pack: DirectionPack) -> str:
+    """Eight digits of a hash of the generator's weights and the directions."""
+    weights, directions = pack.generator.weights_sha256(), pack.directions.numpy().tobytes()
+    return hashlib.sha256(weights.encode() + directions).hexdigest()[:8]
+
+
+def available(policy: str, pack: DirectionPack) -> bool:
+    """Whether a pack has the names, classes or encoder that a policy needs."""
+    for name in policy.split(" + "):
+        needed = LATENT.get(name, {"source": ""})
+        direction = needed.get("direction")
+        names = direction if isinstance(direction, tuple) else (direction,)
+        if isinstance(names[0], str) and names[0] != "any" and not set(names) & set(pack.names):
+            return False
+        if (needed["source"] == "sample" and not pack.num_classes) or (
+            needed["source"] == "invert" and not pack.has_encoder
+        ):
+            return False
+    return True
+
+
 def bank(pack: DirectionPack, direction: Any, magnitude: Any, folder: Path, size: int) -> Path:
     """The path of a bank of so many images, built where there is none yet."""
-    ranges = [pack.range_of(index) for index in range(pack.num_directions)]
-    about = repr((pack.generator.weights_sha256(), pack.directions.tolist(), ranges, direction, magnitude, size))
+    about = repr((identity(pack), pack.ranges, pack.safe_ranges, direction, magnitude, size))
     digest = hashlib.sha256(about.encode()).hexdigest()
     path = folder / f"{pack.name}-{re.sub('[^a-z0-9]+', '-', str(direction))}-{digest[:8]}.safetensors"
     if not path.exists():
@@ -167,7 +193,7 @@ def augmented(policy: Policy, batch: Sequence[Any]) -> tuple[Tensor, Tensor]:
     if policy.augment is not None:
         images = torch.stack([policy.augment(image) for image in images])
     if policy.mix is not None:
-        images, labels = policy.mix(images, labels)
+        images, labels = policy.mix(v2.functional.to_dtype(images, torch.float32, scale=True), labels)
     return images.as_subclass(Tensor), labels
 
 

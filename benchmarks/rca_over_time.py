@@ -10,8 +10,8 @@ them take our step: what its speed is worth is benchmarks/discovery_speed.py's t
 
 published    the published code's settings: Adam at 1e-4 for directions and reconstructor alike, constant, 32 pairs
 recipe       the recipe's own
-float32      the recipe's in float32, for as many steps as "recipe": its RCA says what bfloat16 costs, its time what it
-             saves
+float32      the recipe's in float32, for about as many steps as "recipe": its RCA says what bfloat16 costs, its time
+             what it saves
 faster       ten times the recipe's matrix_lr
 sefa         the recipe's, starting from SeFa's directions where there are enough of them
 growing      a quarter of the recipe's batch at first, half of it from a quarter of the time on, and all from a half
@@ -97,8 +97,8 @@ def curve(variant: str, recipe: Recipe, options: argparse.Namespace) -> Iterator
     batch = settings["batch_size"]
     parts = [(1.0, batch)]
     if variant == "growing":
-        # A step of a smaller batch takes about its share of the time, so a quarter of the time is more steps there.
-        parts = [(0.25, batch // 4), (0.5, batch // 2), (1.0, batch)]
+        # A step takes about as long as its batch is large: a quarter of the time is half of all steps at a quarter.
+        parts = [(0.5, batch // 4), (0.75, batch // 2), (1.0, batch)]
         steps = int(steps * (0.25 * 4 + 0.25 * 2 + 0.5))
     settings["steps"] = steps
     run = Run(

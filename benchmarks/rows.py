@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from scipy import stats
 
 RESULTS = Path(__file__).parent / "results"
-T_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
-"""Student's t for a two-sided interval of 95%, by degrees of freedom."""
+REVISION = subprocess.run(
+    ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=Path(__file__).parent
+).stdout.strip()
+"""As it was when the script began."""
 
 
 def provenance(device: str = "cpu") -> dict[str, Any]:
@@ -24,9 +27,7 @@ def provenance(device: str = "cpu") -> dict[str, Any]:
         machine = torch.cuda.get_device_name(device)
     else:
         machine = f"{platform.machine()}, {torch.get_num_threads()} of {os.cpu_count()} cores"
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    found = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
-    return {"torch": torch.__version__, "machine": machine, "revision": found.stdout.strip()}
+    return {"torch": torch.__version__, "machine": machine, "revision": REVISION}
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -48,4 +49,5 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     """Mean, and half the width of its 95% interval (Student's t; 0 for one value)."""
     if len(values) < 2:
         return statistics.mean(values), 0.0
-    return statistics.mean(values), T_975[len(values) - 1] * statistics.stdev(values) / len(values) ** 0.5
+    student: float = stats.t.ppf(0.975, len(values) - 1)
+    return statistics.mean(values), student * statistics.stdev(values) / len(values) ** 0.5

@@ -476,7 +476,11 @@ def packs() -> None:
 @click.option("--copies", type=COUNT, default=1, show_default=True, help="Augmented images per image.")
 @click.option("--magnitude", help="safe (default), a number, or LOW,HIGH.", default="safe")
 @click.option(
-    "--num-ops", type=COUNT, default=1, show_default=True, help="Different directions at once (any, with more)."
+    "--num-ops",
+    type=COUNT,
+    default=1,
+    show_default=True,
+    help="Different directions at once; more than 1 needs --direction any.",
 )
 @click.option("--seed", default=0, show_default=True)
 @DEVICE

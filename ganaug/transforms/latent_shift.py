@@ -84,7 +84,8 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
         blend: of inverted images: ``"add"`` the change, or ``"replace"`` the image by the regenerated one.
         num_ops: how many different directions shift each image at once, each by its own magnitude; as RandAugment's.
             Safe ranges are measured one direction at a time, so with many the label may be lost sooner.
-        weights: one number for each direction of a list, proportional to how often it is drawn.
+        weights: one number for each direction of a list, proportional to how often it is drawn (with ``num_ops``, to
+            how often it is drawn next out of those not drawn yet).
         bank: a :class:`LatentBank`, or the path of one: images shifted beforehand are served instead of drawn.
         return_params: return ``(output, params)`` with what was done to each image, see :meth:`make_params`.
         labels_getter: how the labels are found in the input, as in ``v2.CutMix``: ``"default"`` takes the second
@@ -138,8 +139,8 @@ class LatentShift(v2.Transform):  # type: ignore[misc]
         self.bank = bank if bank is None or isinstance(bank, LatentBank) else LatentBank(bank)
         self.pack: DirectionPack | None = None
         if self.bank is not None:
-            given = (direction, weights, magnitude, num_ops) != (None, None, "safe", 1)
-            if given or source == "invert":
+            drawn = direction is not None or weights is not None or magnitude != "safe" or num_ops != 1
+            if drawn or source == "invert":
                 raise TransformError(
                     "a bank holds images of directions and magnitudes chosen when it was built, so direction, weights, "
                     'magnitude, num_ops and source="invert" cannot be given with it.'

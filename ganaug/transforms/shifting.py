@@ -158,6 +158,11 @@ def _checked_num_ops(num_ops: int, indices: Tensor) -> int:
             "num_ops is how many different directions shift each image: a whole number from 1 to the number of "
             f"directions that are drawn from ({most} here), got {num_ops!r}."
         )
+    if num_ops > 1 and most < len(indices):
+        raise TransformError(
+            f"with num_ops={num_ops} each direction is listed once, got a list with one twice (directions "
+            f"{indices.tolist()}). Draw one more often with weights."
+        )
     return int(num_ops)
 
 

@@ -194,6 +194,18 @@ def test_stored_latents_are_used_instead_of_the_encoder(inverting_pack):
         shift(images, labels, Latents(torch.zeros(4, 5)))
 
 
+def test_several_directions_at_once_from_stored_latents(inverting_pack):
+    images, labels = photographs(4)
+    stored = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    shift = LatentShift(
+        "any", pack=inverting_pack, p=1, magnitude=2, num_ops=3, blend="replace", return_params=True, source="invert"
+    )
+    (shifted, _, _), params = shift(images, labels, Latents(stored))
+    assert sorted(params["indices"][0].tolist()) == [0, 2, 4]
+    moved = stored + 2 * inverting_pack.directions[[0, 2, 4]].sum(0)
+    torch.testing.assert_close(shifted, (inverting_pack.generator(moved, labels) + 1) / 2)
+
+
 def test_a_dataloader_keeps_stored_latents(inverting_pack):
     images, _ = photographs(4)
     samples = [(images[k], k, Latents(torch.full((8,), float(k)))) for k in range(4)]

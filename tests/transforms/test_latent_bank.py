@@ -171,3 +171,5 @@ def test_bad_use_of_a_bank_is_named(bank):
         shift(images[:, :1], labels)
     with pytest.raises(ValueError, match="cannot be given with it"):
         LatentShift("background", bank=bank)
+    with pytest.raises(ValueError, match=r"num_ops.*cannot be given with it"):
+        LatentShift(bank=bank, num_ops=2)

@@ -117,6 +117,15 @@ def test_more_at_once_than_there_are_directions_is_refused(pack, direction, num_
         LatentShift(direction, pack=pack, num_ops=num_ops, weights=weights)
 
 
+def test_with_several_at_once_none_is_listed_twice(pack):
+    with pytest.raises(TransformError, match=r"each direction is listed once.*\[2, 2, 4\]"):
+        LatentShift(["stroke", 2, 4], pack=pack, num_ops=2)
+
+
+def test_several_at_once_are_shown(pack):
+    assert "num_ops=2" in repr(LatentShift("any", pack=pack, num_ops=2))
+
+
 def test_without_measured_ranges_safe_is_the_range_of_training(pack):
     pack.safe_ranges = None
     drawn = LatentShift("stroke", pack=pack, p=1).make_params([batch(500)[0]])["magnitudes"]

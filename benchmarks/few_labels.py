@@ -39,7 +39,7 @@ from policies import (
     uses_generator,
     with_latents,
 )
-from rows import RESULTS, append_row, interval, matching, provenance, read_rows
+from rows import RESULTS, append_row, check_no_two, interval, matching, provenance, read_rows
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -140,8 +140,9 @@ def run(options: argparse.Namespace) -> None:
                 chosen[name] = values[max(range(len(scores)), key=scores.__getitem__)] if scores else values[0]
             for seed in range(options.seeds):
                 measure("test", policy, chosen, per_class, seed)
-    if not matching(rows, kind="why", pack=pack.name):
-        row = {"kind": "why", "pack": pack.name, **why(training, pack, options), **provenance(options.device)}
+    about = {"kind": "why", "pack": f"{pack.name} {identity(pack)}", "magnitude": options.magnitude}
+    if not matching(rows, **about):
+        row = {**about, **why(training, pack, options), **provenance(options.device)}
         append_row(options.out, row)
 
 
@@ -173,6 +174,7 @@ def report(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for name in dict.fromkeys(row["dataset"] for row in rows if "dataset" in row):
         tests = matching(rows, kind="test", dataset=name)
+        check_no_two(tests, "policy", "per_class", "seed")
         counts = sorted({row["per_class"] for row in tests})
         lines += [f"| {name}: test accuracy | " + " | ".join(f"{count} a class" for count in counts) + " |"]
         lines += ["| --- |" + " --- |" * len(counts)]
@@ -186,7 +188,8 @@ def report(rows: Sequence[Mapping[str, Any]]) -> str:
         lines.append("")
     for row in matching(rows, kind="why"):
         lines.append(
-            f"{row['pack']}: label read on {row['label_before']:.3f} of real images, on {row['label_after']:.3f} after "
+            f"{row['pack']}, shifts within {row['magnitude']:g}: label read on {row['label_before']:.3f} of "
+            f"real images, on {row['label_after']:.3f} after "
             f"a shift to the end of the range; redrawn images differ by {row['redrawn']:.3f} of full scale, "
             f"shifted ones by {row['moved']:.3f}."
         )

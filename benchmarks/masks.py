@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rows import RESULTS, append_row, interval, matching, provenance, read_rows
+from rows import RESULTS, append_row, check_no_two, interval, matching, provenance, read_rows
 from skimage.filters import threshold_otsu
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
@@ -95,6 +95,7 @@ def picture(training: Tensor, given: Tensor, images: Tensor, found: Tensor, path
 
 
 def report(rows: Sequence[Mapping[str, Any]]) -> str:
+    check_no_two(rows, "way", "seed")
     lines = ["| masks from | IoU | F-measure | mean absolute error | seeds |", "| --- | --- | --- | --- | --- |"]
     for way in WAYS:
         found = matching(rows, way=way)

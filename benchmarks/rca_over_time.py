@@ -18,7 +18,7 @@ growing      a quarter of the recipe's batch at first, half of it from a quarter
 constant     the recipe's without its schedule
 
 Rows go to --out as JSON lines (machine, seed, git revision); a variant that is there is not run again. --plot draws
-them, beside --out, as a PNG.
+those of --seed, beside --out, as a PNG.
 """
 
 from __future__ import annotations
@@ -172,6 +172,7 @@ def main() -> None:
         for row in found:
             append_row(out, row)
         rows += found
+    rows = [row for row in rows if row["seed"] == options.seed]
     for variant in dict.fromkeys(row["variant"] for row in rows):
         points = [row for row in rows if row["variant"] == variant]
         shown = "  ".join(f"{row['rca']:.3f} at {row['seconds']:.0f} s" for row in points[1::2])

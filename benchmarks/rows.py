@@ -45,6 +45,17 @@ def matching(rows: Sequence[Mapping[str, Any]], **wanted: Any) -> list[Mapping[s
     return [row for row in rows if all(row.get(name) == value for name, value in wanted.items())]
 
 
+def check_no_two(rows: Sequence[Mapping[str, Any]], *names: str) -> None:
+    """Stop a report that would take rows of different settings for seeds of one."""
+    seen = set()
+    for row in rows:
+        about = tuple(row[name] for name in names)
+        if about in seen:
+            shown = ", ".join(f"{name} {value!r}" for name, value in zip(names, about, strict=True))
+            raise SystemExit(f"two rows for {shown}: they differ in other settings. Give each of those its own --out.")
+        seen.add(about)
+
+
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """Mean, and half the width of its 95% interval (Student's t; 0 for one value)."""
     if len(values) < 2:

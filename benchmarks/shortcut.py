@@ -21,10 +21,10 @@ Rows go to --out, one for each policy, bias, size and seed; what is there is not
 interval (Student's t); gains, paired by seed, over the best hand-made policy and over the same generator's samples
 without a shift; the error on the validation set, which shares the training set's bias; and the least that a policy cost
 while training (banks and stored latents are made before). Pairs are of the policies that are best on the test set. All
-seeds share one generator and the strength that one search found, which the intervals do not contain. Policies named
-"LatentShift" on "sample" draw new images of the labels; the others change the training images themselves, three named
-background directions or four of any at once. "60,000 unbiased images" trains the network on what the broad generator
-saw: the ceiling.
+seeds share one generator and the strength that one search found, which the intervals do not contain. The policies that
+end in "sample" replace images by new ones of their labels; the other LatentShifts change the training images
+themselves, along three named background directions or four of any at once. "60,000 unbiased images" trains the network
+on what the broad generator saw: the ceiling.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from policies import (
     uses_generator,
     with_latents,
 )
-from rows import RESULTS, append_row, interval, matching, provenance, read_rows
+from rows import RESULTS, append_row, check_no_two, interval, matching, provenance, read_rows
 from torch import Tensor
 
 from ganaug import DirectionPack
@@ -217,6 +217,7 @@ def cells(rows: Sequence[Mapping[str, Any]], size: int) -> dict[tuple[str, str],
     """
     found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     tests = matching(rows, kind="test", bias=BIAS, size=size)
+    check_no_two(tests, "policy", "generator", "seed", "data_seed")
     for row in tests:
         if row["generator"] or row["data_seed"] == row["seed"]:
             found.setdefault((row["policy"], row["generator"]), []).append(row)
@@ -259,10 +260,23 @@ def error(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
 
 
 def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Bars of the main point, and curves over bias and size where they were measured."""
     import matplotlib.pyplot as plt
 
-    figure, (bars, by_bias, by_size) = plt.subplots(1, 3, figsize=(13, 4.6), width_ratios=(1.6, 1, 1))
     main_point = cells(rows, SIZE)
+    seen = [row for row in matching(rows, kind="test") if row["generator"] in ("", "broad")]
+    curves = sorted({row["policy"] for row in seen if row["bias"] == BIASES[0]})
+    if curves:
+        figure, (bars, by_bias, by_size) = plt.subplots(1, 3, figsize=(13, 4.6), width_ratios=(1.6, 1, 1))
+        for axes, values, points in (
+            (by_bias, BIASES, {"size": SIZE}),
+            (by_size, SIZES, {"bias": BIAS}),
+        ):
+            draw_curves(axes, seen, curves, values, points)
+        by_bias.legend(fontsize=7)
+        by_size.set_xscale("log")
+    else:
+        figure, bars = plt.subplots(figsize=(7, 4.6))
     names = [policy + (f" ({generator})" if generator not in ("", "broad") else "") for policy, generator in main_point]
     errors = [error(tests) for tests in main_point.values()]
     shades = ["0.25" if uses_generator(policy) else "0.75" for policy, _ in main_point]
@@ -270,32 +284,33 @@ def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     bars.invert_yaxis()
     bars.set(xlabel="test error", title=f"bias {BIAS}, n = {SIZE:,}; dark: with a generator")
     bars.tick_params(axis="y", labelsize=7)
-    curves = {row["policy"] for row in matching(rows, kind="test", generator="broad") if row["bias"] == BIASES[0]}
-    curves |= {row["policy"] for row in matching(rows, kind="test", generator="") if row["bias"] == BIASES[0]}
-    for number, policy in enumerate(sorted(curves)):
-        for axes, name, values, fixed in (
-            (by_bias, "bias", BIASES, {"size": SIZE}),
-            (by_size, "size", SIZES, {"bias": BIAS}),
-        ):
-            points = [(v, matching(rows, kind="test", policy=policy, **{name: v}, **fixed)) for v in values]
-            points = [(v, [row for row in found if row["generator"] in ("", "broad")]) for v, found in points]
-            points = [(v, error(found)) for v, found in points if found]
-            axes.errorbar(
-                [v for v, _ in points],
-                [mean for _, (mean, _) in points],
-                yerr=[half for _, (_, half) in points],
-                label=policy,
-                marker="os^vDP"[number % 6],
-                color=str(0.15 * (number % 5)),
-                linestyle=("-", "--", ":", "-.")[number % 4],
-                capsize=2,
-            )
-            axes.set(xlabel={"bias": "bias", "size": "training images"}[name], ylabel="test error")
-    by_size.set_xscale("log")
-    if curves:
-        by_bias.legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
+
+
+def draw_curves(
+    axes: Any,
+    rows: Sequence[Mapping[str, Any]],
+    policies: Sequence[str],
+    values: Sequence[float],
+    fixed: Mapping[str, float],
+) -> None:
+    """The error of each policy over the biases, or over the sizes, the other being fixed."""
+    name, label = ("bias", "bias") if "size" in fixed else ("size", "training images")
+    for number, policy in enumerate(policies):
+        points = [(value, matching(rows, policy=policy, **{name: value}, **fixed)) for value in values]
+        measured = [(value, *error(found)) for value, found in points if found]
+        axes.errorbar(
+            [value for value, _, _ in measured],
+            [mean for _, mean, _ in measured],
+            yerr=[half for _, _, half in measured],
+            label=policy,
+            marker="os^vDP"[number % 6],
+            color=str(0.15 * (number % 5)),
+            linestyle=("-", "--", ":", "-.")[number % 4],
+            capsize=2,
+        )
+    axes.set(xlabel=label, ylabel="test error")
 
 
 def main() -> None:

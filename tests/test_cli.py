@@ -139,6 +139,23 @@ def test_augment_keeps_classes_sizes_and_counts(run, pack_folder, tmp_path):
     assert "is not empty" in run(*words, code=2)
 
 
+def test_augment_along_several_directions_at_once(run, pack_folder, tmp_path):
+    for label in ("cat", "dog"):
+        (tmp_path / "in" / label).mkdir(parents=True)
+        Image.new("RGB", (32, 32), (200, 30, 90)).save(tmp_path / "in" / label / "0.png")
+    pixels = set()
+    for count in (1, 2):
+        out = tmp_path / f"out{count}"
+        words = ("--pack", pack_folder, "--direction", "any", "--magnitude", 2, "--num-ops", count)
+        run("augment", tmp_path / "in", out, *words)
+        pixels.add((out / "cat" / "0_0.png").read_bytes())
+    assert len(pixels) == 2
+    text = run(
+        "augment", tmp_path / "in", tmp_path / "out", "--pack", pack_folder, "--direction", 0, "--num-ops", 2, code=1
+    )
+    assert "from 1 to the number of directions" in text
+
+
 def test_augment_names_a_wrong_number_of_classes(run, pack_folder, tmp_path):
     (tmp_path / "in" / "only").mkdir(parents=True)
     Image.new("RGB", (32, 32)).save(tmp_path / "in" / "only" / "a.png")

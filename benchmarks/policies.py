@@ -93,11 +93,11 @@ SHARES = (0.5, 0.75, 1.0)
 
 
 def strengths(policy: str) -> Sequence[Any]:
-    if " + " in policy:
-        return (None,)
+    """What is tried of a policy that is no pair; one None where there is nothing to choose."""
     if policy in LATENT:
         return SHARES
-    return {**HAND_MADE, **MIXING}[policy][1] if policy != "none" else (None,)
+    made = {**HAND_MADE, **MIXING}
+    return made[policy][1] if policy in made else (None,)
 
 
 class Policy(NamedTuple):

@@ -331,9 +331,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "shortcut.jsonl")
     parser.add_argument("--write", type=Path, metavar="FOLDER", help="only write the training set of seed 0 there")
     parser.add_argument("--report", action="store_true", help="only the table and the plot of what is in --out")
-    parser.add_argument("--quick", action="store_true", help="four policies, one seed, few steps, into runs/quick")
+    parser.add_argument("--quick", action="store_true", help="five policies, one seed, few steps, into runs/quick")
     if "--quick" in sys.argv:
-        few = ["none", "RandAugment", "samples", "LatentShift backgrounds"]
+        few = ["none", EVERYTHING, "RandAugment", "samples", "LatentShift backgrounds"]
         parser.set_defaults(
             seeds=1, steps=60, size=200, bank_size=500, policies=few, out=Path("runs/quick/shortcut.jsonl")
         )

@@ -40,6 +40,7 @@ def test_shortcut_measures_every_policy_once(run, data_root, tmp_path):
     tested = [row["policy"] for row in found if row["kind"] == "test"]
     assert tested == [
         "none",
+        "60,000 unbiased images",
         "RandAugment",
         "samples",
         "LatentShift backgrounds",

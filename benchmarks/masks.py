@@ -3,11 +3,13 @@
     python benchmarks/masks.py --data DATA [--seeds 5] [--quick]
     python benchmarks/masks.py --report
 
-``ganaug.evaluation.pseudo_masks`` draws images of the bundled pack "digits" with masks by its direction "background"; a
+``ganaug.evaluation.pseudo_masks`` draws images of the bundled pack "digits" with masks by its background directions; a
 small U-Net (``ganaug.evaluation.train_segmenter``) sees nothing else (threshold 0, for digits turn darker where their
-photograph turns brighter), and is tested on 2,000 real test composites whose masks are known. Beside it: the same U-Net
-on as many real training composites with their true masks (the ceiling), and Otsu's threshold on the grey image, the
-smaller of the two sides taken for the object (no learning at all).
+photograph turns brighter), and is tested on 2,000 real test composites whose masks are known. "two images" has masks by
+"background" alone and the difference of two images, as the paper; "pseudo-masks" 24 shifts each along "background",
+"background hue" and "background warmth" at once. Beside it: the same U-Net on as many real training composites with
+their true masks (the ceiling), and Otsu's threshold on the grey image, the smaller of the two sides taken for the
+object (no learning at all).
 
 iou  intersection over union, mean over images;  f  F-measure with beta^2 = 0.3, of the means of precision and recall,
 as the literature on saliency has it;  mae  mean absolute error of the mask.
@@ -32,7 +34,11 @@ from ganaug import DirectionPack
 from ganaug.evaluation import find_object, pseudo_masks, train_segmenter
 from ganaug.evaluation.data import digits_on_photographs
 
-WAYS = ("Otsu", "pseudo-masks", "true masks")
+PSEUDO: dict[str, dict[str, Any]] = {
+    "two images": {"direction": "background", "shifts": 2},
+    "pseudo-masks": {"direction": ["background", "background hue", "background warmth"], "shifts": 24},
+}
+WAYS = ("Otsu", *PSEUDO, "true masks")
 FIGURES = ("iou", "f", "mae")
 
 
@@ -70,9 +76,9 @@ def run(options: argparse.Namespace) -> None:
             if way == "Otsu":
                 found = otsu(images)
             else:
-                if way == "pseudo-masks":
+                if way in PSEUDO:
                     pack = DirectionPack.from_pretrained("digits")
-                    drawn = pseudo_masks(pack, "background", options.images, threshold=0, seed=seed)
+                    drawn = pseudo_masks(pack, count=options.images, threshold=0, seed=seed, **PSEUDO[way])
                     training, given = drawn.images, drawn.masks
                 else:
                     training, _, given = digits_on_photographs(options.data, train=True)

@@ -1,7 +1,8 @@
-"""Masks for nothing: where a background direction leaves an image alone, or turns it the other way, is the object."""
+"""Masks for nothing: where background directions leave an image alone, or turn it the other way, is the object."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -24,9 +25,10 @@ class PseudoMasks(NamedTuple):
 @torch.no_grad()
 def pseudo_masks(
     pack: DirectionPack,
-    direction: str | int,
+    direction: str | int | Sequence[str | int],
     count: int,
     *,
+    shifts: int = 2,
     magnitudes: tuple[float, float] | None = None,
     threshold: float = 0.25,
     area: tuple[float, float] = (0.02, 0.5),
@@ -35,40 +37,47 @@ def pseudo_masks(
     seed: int = 0,
     precision: str = "bfloat16",
 ) -> PseudoMasks:
-    """Draw images with masks of their object, by means of a direction that changes the background.
+    """Draw images with masks of their object, by means of directions that change the background.
 
-    Weakly-supervised segmentation as in Voynov & Babenko (ICML 2020), section 5: G is drawn with each latent shifted
-    to both ends, and the difference, averaged over channels, is thresholded. It is turned so that most of the image
-    changes upwards; the object is where the change is less than ``threshold`` of the image's median change, the other
-    way included. Masks that cover too little or too much of the image are dropped, with their images.
+    Weakly-supervised segmentation as in Voynov & Babenko (ICML 2020), section 5, and beyond it: several shifts, along
+    several directions at once. Each latent is drawn with ``shifts`` backgrounds; the object is where pixels do not
+    follow the background (:func:`object_masks`). Two shifts along one direction are the paper's difference of two
+    images. More shifts and directions give better masks: what a single direction happens to leave alone in the
+    background, others change. Masks that cover too little or too much of the image are dropped, with their images.
 
     Args:
-        direction: a name or an index of the pack.
+        direction: a name or an index of the pack, or several.
         count: images wanted.
-        magnitudes: the two ends, in latent units; by default those of the direction's range.
-        threshold: share of the median change.
+        shifts: how many backgrounds each latent is drawn with. 2: both ends of the magnitudes; more: uniformly random
+            between them, along each direction on its own.
+        magnitudes: the two ends, in latent units; by default those of each direction's range.
+        threshold: see :func:`object_masks`.
         area: smallest and largest share of the image that a mask may cover.
         max_draws: at most so many times ``count`` images are drawn.
 
     Returns:
-        Images at a magnitude uniform between the two ends, each with its mask.
+        Images at magnitudes uniform between the two ends, each with its mask.
 
     Raises:
-        ValueError: fewer than ``count`` masks passed the area filter.
+        ValueError: no direction, fewer than two shifts, or fewer than ``count`` masks passed the area filter.
     """
-    generator, index = pack.generator, pack.index(direction)
-    low, high = pack.ranges[index] if magnitudes is None else magnitudes
-    along = pack.directions[index].to(generator.device)
+    named = [direction] if isinstance(direction, str | int) else list(direction)
+    if not named or shifts < 2:
+        raise ValueError(f"at least one direction and two shifts are needed, not {len(named)} and {shifts}.")
+    generator, indices = pack.generator, [pack.index(each) for each in named]
+    along = pack.directions[indices].to(generator.device)
+    low, high = torch.tensor([magnitudes or pack.ranges[index] for index in indices]).T
     rng = torch.Generator().manual_seed(seed)
     images, masks, labels = [], [], []
     kept = drawn = 0
     while kept < count and drawn < max_draws * count:
         z, classes = generator.sample_latents(batch_size, rng=rng), generator.sample_labels(batch_size, rng=rng)
-        where = torch.empty(batch_size, 1).uniform_(low, high, generator=rng).to(generator.device)
+        where = low + (high - low) * torch.rand(1 + shifts, batch_size, len(indices), generator=rng)
+        if shifts == 2:
+            where[1], where[2] = low, high
         with autocast(generator.device, precision):
-            ends = [generator(z + magnitude * along, classes).float() for magnitude in (low, high)]
-            shown = generator(z + where * along, classes).float()
-        found = object_masks(*ends, threshold=threshold)
+            shown, *shifted = (generator(z + each.to(z.device) @ along, classes).float() for each in where)
+        found = object_masks(torch.stack(shifted), threshold=threshold)
         share = found.float().mean((1, 2, 3))
         good = (share >= area[0]) & (share <= area[1])
         images.append(to_uint8(shown[good]).cpu())
@@ -86,8 +95,22 @@ def pseudo_masks(
     )
 
 
-def object_masks(first: Tensor, second: Tensor, *, threshold: float = 0.25) -> Tensor:
-    """Where the object is, ``(N, 1, H, W)`` bool, given images ``(N, C, H, W)`` with two backgrounds."""
-    change = (second - first).mean(1, keepdim=True)
-    middle = change.flatten(1).median(1).values[:, None, None, None]
-    return change * middle.sign() < threshold * middle.abs()
+def object_masks(shifted: Tensor, *, threshold: float = 0.25) -> Tensor:
+    """Where the object is in images drawn with several backgrounds.
+
+    The slope of each pixel on the background, whose value is the channel's median over the image, by least squares
+    over the shifts and channels: 1 where a pixel follows the background, 0 where it stays, negative where it turns the
+    other way. The object is where the slope is under the threshold. With two shifts of a grey image it is the pixel's
+    difference over the median's.
+
+    Args:
+        shifted: ``(shifts, N, C, H, W)`` float, at least two shifts.
+        threshold: the smallest slope of the background, less than 1.
+
+    Returns:
+        ``(N, 1, H, W)`` bool; nowhere True in images whose background stays as it is.
+    """
+    background = shifted.flatten(3).median(3).values[..., None, None]
+    background = background - background.mean(0)
+    together = ((shifted - shifted.mean(0)) * background).sum((0, 2))
+    return (together < threshold * background.square().sum((0, 2)))[:, None]

@@ -116,7 +116,7 @@ def test_shortcut_reports_a_table_and_a_picture(run, tmp_path):
 def test_masks_are_found_and_measured(run, data_root, tmp_path):
     out = tmp_path / "masks.jsonl"
     run("masks.py", "--data", data_root, "--quick", "--images", 8, "--steps", 2, "--out", out)
-    assert [row["way"] for row in rows(out)] == ["Otsu", "pseudo-masks", "true masks"]
+    assert [row["way"] for row in rows(out)] == ["Otsu", "two images", "pseudo-masks", "true masks"]
     assert all(0 <= row[figure] <= 1 for row in rows(out) for figure in ("iou", "f", "mae"))
     assert (tmp_path / "masks.png").exists()
 

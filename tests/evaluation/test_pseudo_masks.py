@@ -57,4 +57,35 @@ def test_what_turns_the_other_way_belongs_to_the_object():
     first, second = torch.zeros(2, 1, 8, 8), torch.ones(2, 1, 8, 8)
     second[:, :, 2:4, 2:4] = -1
     second[1] *= -1
-    assert torch.equal(object_masks(first, second, threshold=0.0), second * torch.tensor([1, -1]).view(2, 1, 1, 1) < 0)
+    expected = second * torch.tensor([1, -1]).view(2, 1, 1, 1) < 0
+    assert torch.equal(object_masks(torch.stack([first, second]), threshold=0.0), expected)
+
+
+def test_an_image_whose_background_stays_has_no_object():
+    assert not object_masks(torch.zeros(3, 2, 3, 8, 8)).any()
+
+
+def test_shifts_along_several_directions_find_what_one_leaves_in_the_background():
+    class Stripes(nn.Module):
+        """A dark square on two stripes, one for each of two latents."""
+
+        def forward(self, latents):
+            images = latents[:, [0, 0, 1, 1, 0, 1, 0, 1]].tanh()[:, None, None].repeat(1, 3, 8, 1)
+            images[:, 1:] = images[:, 1:] + 0.2 * latents.sum(1).tanh()[:, None, None, None]
+            images[:, :, 2:4, 2:4] = -1
+            return images / 1.2
+
+    generator = Generator.from_module(Stripes(), latent_dim=2, image_size=8, channels=3)
+    pack = DirectionPack(torch.eye(2), generator=generator, ranges=[(-3, 3)] * 2)
+    expected = torch.zeros(4, 1, 8, 8, dtype=torch.bool)
+    expected[:, :, 2:4, 2:4] = True
+    options = {"batch_size": 4, "precision": "float32", "area": (0.0, 1.0)}
+    alone = pseudo_masks(pack, 0, 4, **options).masks == 255
+    assert (alone & ~expected).any()
+    assert torch.equal(pseudo_masks(pack, [0, 1], 4, shifts=40, **options).masks == 255, expected)
+
+
+@pytest.mark.parametrize(("directions", "shifts"), [([], 2), (["background"], 1)])
+def test_no_direction_or_a_single_shift_is_refused(squares, directions, shifts):
+    with pytest.raises(ValueError, match=f"two shifts are needed, not {len(directions)} and {shifts}"):
+        pseudo_masks(squares, directions, 4, shifts=shifts)

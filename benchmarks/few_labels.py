@@ -49,7 +49,15 @@ from ganaug.evaluation.data import fashion_mnist, images_in_folder
 from ganaug.transforms import Latents, LatentShift
 
 LABELS = (10, 50, 200)
-POLICIES = ("none", "RandAugment", "TrivialAugmentWide", "LatentShift any", "LatentShift any + RandAugment")
+POLICIES = (
+    "none",
+    "RandomHorizontalFlip",
+    "RandAugment",
+    "AutoAugment",
+    "LatentShift any",
+    "LatentShift any, redrawn",
+    "LatentShift any + AutoAugment",
+)
 SEARCH_SEED = 100
 
 

@@ -63,6 +63,7 @@ HAND_MADE: dict[str, tuple[Callable[[Any], v2.Transform], Sequence[Any]]] = {
     "TrivialAugmentWide": (lambda p: v2.RandomApply([v2.TrivialAugmentWide()], p), (0.5, 0.75, 1.0)),
     "AutoAugment": (lambda name: v2.AutoAugment(v2.AutoAugmentPolicy(name)), ("imagenet", "cifar10", "svhn")),
     "AugMix": (lambda severity: v2.AugMix(severity=severity), (1, 3, 6)),
+    "RandomHorizontalFlip": (lambda p: v2.RandomHorizontalFlip(p), (0.5,)),
     "RandomErasing": (lambda p: v2.RandomErasing(p), (0.25, 0.5, 0.9)),
 }
 """Per image; what each is made of, and the strengths that are tried."""

@@ -13,7 +13,8 @@ What the generator knew (--generator):
 broad       the bundled pack "digits": trained on all 60,000 labelled training composites, 300 photographs, no bias
 unlabelled  a pack whose generator and encoder saw the same images, but never a label
 biased      a pack whose generator saw nothing but this benchmark's training set of seed 0, with its labels. Everything
-            runs on that training set then, and a seed is the network's only; "none, one set" are hand-made policies so
+            is tested on that training set then, and a seed is the network's only; so are the hand-made policies of
+            "none, one set"
 For the last two --pack names the pack; benchmarks/README.md says how each is made. Without labels there are no safe
 ranges: their directions are named by looking, and shifts go as far as --magnitude.
 
@@ -119,8 +120,10 @@ class Bench:
 
     def run(self, kind: str, policy: str, strength: Mapping[str, Any], *, bias: float, size: int, seed: int) -> float:
         """The accuracy: on the validation set for kind "search", on the test set for kind "test"."""
-        # A generator of one training set is of use for that one only: seeds are the network's then.
-        data_seed = 0 if self.options.generator == "biased" else seed
+        # A generator of one training set is of use for that one only: seeds are the network's then. Strengths of
+        # policies without a generator are those that they have elsewhere.
+        one_set = self.options.generator == "biased" and (kind == "test" or uses_generator(policy))
+        data_seed = 0 if one_set else seed
         about = {"kind": kind, "policy": policy, "bias": bias, "size": size, "seed": seed, "data_seed": data_seed}
         about |= {"steps": self.options.steps, "strength": jsonable(strength)}
         about |= self.about if uses_generator(policy) else dict.fromkeys(self.about, "")

@@ -194,7 +194,9 @@ def run(options: argparse.Namespace) -> None:
         bench.test(policy, seeds=options.seeds)
     if options.curves:
         hand_made = [name for name in wanted if name in {**HAND_MADE, **MIXING}]
-        chosen = ["none", *best(bench, hand_made, 1), *shifting[:1], *best(bench, together, 1)]
+        inverting = [name for name in latent if LATENT[name]["source"] == "invert"]
+        chosen = ["none", *best(bench, hand_made, 1), *best(bench, inverting, 1), *shifting[:1]]
+        chosen += best(bench, together, 1)
         for bias, size in [*((bias, SIZE) for bias in BIASES), *((BIAS, size) for size in SIZES)]:
             for policy in dict.fromkeys(chosen):
                 bench.test(policy, bias=bias, size=size, seeds=min(3, options.seeds))
@@ -267,10 +269,11 @@ def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     main_point = cells(rows, SIZE)
+    height = max(4.6, 0.18 * len(main_point))
     seen = [row for row in matching(rows, kind="test") if row["generator"] in ("", "broad")]
     curves = sorted({row["policy"] for row in seen if row["bias"] == BIASES[0]})
     if curves:
-        figure, (bars, by_bias, by_size) = plt.subplots(1, 3, figsize=(13, 4.6), width_ratios=(1.6, 1, 1))
+        figure, (bars, by_bias, by_size) = plt.subplots(1, 3, figsize=(14, height), width_ratios=(1.6, 1, 1))
         for axes, values, points in (
             (by_bias, BIASES, {"size": SIZE}),
             (by_size, SIZES, {"bias": BIAS}),
@@ -279,8 +282,9 @@ def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         by_bias.legend(fontsize=7)
         by_size.set_xscale("log")
     else:
-        figure, bars = plt.subplots(figsize=(7, 4.6))
-    names = [policy + (f" ({generator})" if generator not in ("", "broad") else "") for policy, generator in main_point]
+        figure, bars = plt.subplots(figsize=(7, height))
+    knew = {"": "", "broad": "", ONE_SET: " (one set)"}
+    names = [policy + knew.get(generator, f" ({generator})") for policy, generator in main_point]
     errors = [error(tests) for tests in main_point.values()]
     shades = ["0.25" if uses_generator(policy) else "0.75" for policy, _ in main_point]
     bars.barh(names, [mean for mean, _ in errors], xerr=[half for _, half in errors], color=shades, ecolor="black")

@@ -219,6 +219,7 @@ def main() -> None:
     parser.add_argument(
         "--banks", type=Path, default=Path("runs/banks"), help="folder of latent banks, where one is used"
     )
+    parser.add_argument("--bank-size", type=int, default=20_000)
     parser.add_argument("--out", type=Path, default=RESULTS / "few_labels.jsonl")
     parser.add_argument("--report", action="store_true", help="only the table of what is in --out")
     parser.add_argument("--quick", action="store_true", help="10 labels a class, one seed, few steps, into runs/quick")

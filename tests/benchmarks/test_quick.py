@@ -124,9 +124,12 @@ def test_masks_are_found_and_measured(run, data_root, tmp_path):
 def test_few_labels_are_enough_to_run_and_the_reasons_stand_beside(run, data_root, grey_pack, tmp_path):
     grey_pack.save_pretrained(tmp_path / "grey")
     out = tmp_path / "few.jsonl"
-    tiny = ("--quick", "--labels", 1, "--steps", 2, "--judge-steps", 2, "--policies", "none", "LatentShift any")
-    shown = run("few_labels.py", "--data", data_root, "--pack", tmp_path / "grey", *tiny, "--out", out)
+    tiny = ("--labels", 1, "--steps", 2, "--judge-steps", 2, "--policies", "none", "LatentShift any")
+    given = ("few_labels.py", "--data", data_root, "--pack", tmp_path / "grey", *tiny, "--out", out)
+    shown = run(*given, "--quick")
     found = rows(out)
+    run(*given, "--seeds", 1)
+    assert rows(out) == found, "the same settings without --quick find their rows"
     assert [row["policy"] for row in found if row["kind"] == "test"] == ["none", "LatentShift any"]
     assert [row["kind"] for row in found].count("search") == 3
     assert "| fashion-mnist: test accuracy | 1 a class |" in shown and "shifts within 2: label read on" in shown

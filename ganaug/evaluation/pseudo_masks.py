@@ -56,7 +56,7 @@ def pseudo_masks(
         max_draws: at most so many times ``count`` images are drawn.
 
     Returns:
-        Images at magnitudes uniform between the two ends, each with its mask.
+        The images of the latents as they were drawn, unshifted, each with its mask.
 
     Raises:
         ValueError: no direction, fewer than two shifts, or fewer than ``count`` masks passed the area filter.
@@ -72,15 +72,16 @@ def pseudo_masks(
     kept = drawn = 0
     while kept < count and drawn < max_draws * count:
         z, classes = generator.sample_latents(batch_size, rng=rng), generator.sample_labels(batch_size, rng=rng)
-        where = low + (high - low) * torch.rand(1 + shifts, batch_size, len(indices), generator=rng)
+        where = low + (high - low) * torch.rand(shifts, batch_size, len(indices), generator=rng)
         if shifts == 2:
-            where[1], where[2] = low, high
+            where[0], where[1] = low, high
         with autocast(generator.device, precision):
-            shown, *shifted = (generator(z + each.to(z.device) @ along, classes).float() for each in where)
+            shown = generator(z, classes)
+            shifted = [generator(z + each.to(z.device) @ along, classes).float() for each in where]
         found = object_masks(torch.stack(shifted), threshold=threshold)
         share = found.float().mean((1, 2, 3))
         good = (share >= area[0]) & (share <= area[1])
-        images.append(to_uint8(shown[good]).cpu())
+        images.append(to_uint8(shown[good].float()).cpu())
         masks.append(found[good].to(torch.uint8).mul(255).cpu())
         if classes is not None:
             labels.append(classes[good].cpu())

@@ -81,7 +81,7 @@ def pseudo_masks(
         found = object_masks(torch.stack(shifted), threshold=threshold)
         share = found.float().mean((1, 2, 3))
         good = (share >= area[0]) & (share <= area[1])
-        images.append(to_uint8(shown[good].float()).cpu())
+        images.append(to_uint8(shown[good]).cpu())
         masks.append(found[good].to(torch.uint8).mul(255).cpu())
         if classes is not None:
             labels.append(classes[good].cpu())

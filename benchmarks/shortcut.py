@@ -270,7 +270,11 @@ def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     main_point = cells(rows, SIZE)
     height = max(4.6, 0.18 * len(main_point))
-    seen = [row for row in matching(rows, kind="test") if row["generator"] in ("", "broad")]
+    seen = [
+        row
+        for row in matching(rows, kind="test")
+        if row["generator"] in ("", "broad") and row["data_seed"] == row["seed"]
+    ]
     curves = sorted({row["policy"] for row in seen if row["bias"] == BIASES[0]})
     if curves:
         figure, (bars, by_bias, by_size) = plt.subplots(1, 3, figsize=(14, height), width_ratios=(1.6, 1, 1))
@@ -279,8 +283,12 @@ def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
             (by_size, SIZES, {"bias": BIAS}),
         ):
             draw_curves(axes, seen, curves, values, points)
-        by_bias.legend(fontsize=7)
         by_size.set_xscale("log")
+        by_size.set_xticks(SIZES, [f"{size:,}" for size in SIZES])
+        by_size.minorticks_off()
+        by_bias.set_ylim(0, 1)
+        by_size.set_ylim(0, 1)
+        by_bias.legend(fontsize=7, loc="upper left")
     else:
         figure, bars = plt.subplots(figsize=(7, height))
     knew = {"": "", "broad": "", ONE_SET: " (one set)"}

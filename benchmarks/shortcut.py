@@ -264,25 +264,42 @@ def error(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     return interval([1 - row["accuracy"] for row in rows])
 
 
+def curves(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[Mapping[str, Any]]]:
+    """The policies that were tested at other biases and sizes, and all of their tests with the broad generator or none."""
+    tests = [row for row in matching(rows, kind="test") if row["generator"] in ("", "broad")]
+    policies = sorted({row["policy"] for row in tests if row["bias"] == BIASES[0]})
+    return policies, [row for row in tests if row["data_seed"] == row["seed"] and row["policy"] in policies]
+
+
+def table_of_curves(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    policies, tests = curves(rows)
+    points = [*((bias, SIZE) for bias in BIASES), *((BIAS, size) for size in SIZES if size != SIZE)]
+    if policies:
+        yield "\n| error at bias, n | " + " | ".join(f"{bias}, {size:,}" for bias, size in points) + " |"
+        yield "| --- |" + " --- |" * len(points)
+    for policy in policies:
+        found = [matching(tests, policy=policy, bias=bias, size=size) for bias, size in points]
+        yield (
+            f"| {policy} | "
+            + " | ".join("{:.3f} ± {:.3f}".format(*error(each)) if each else "" for each in found)
+            + " |"
+        )
+
+
 def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Bars of the main point, and curves over bias and size where they were measured."""
     import matplotlib.pyplot as plt
 
     main_point = cells(rows, SIZE)
     height = max(4.6, 0.18 * len(main_point))
-    seen = [
-        row
-        for row in matching(rows, kind="test")
-        if row["generator"] in ("", "broad") and row["data_seed"] == row["seed"]
-    ]
-    curves = sorted({row["policy"] for row in seen if row["bias"] == BIASES[0]})
-    if curves:
+    policies, tests = curves(rows)
+    if policies:
         figure, (bars, by_bias, by_size) = plt.subplots(1, 3, figsize=(14, height), width_ratios=(1.6, 1, 1))
         for axes, values, points in (
             (by_bias, BIASES, {"size": SIZE}),
             (by_size, SIZES, {"bias": BIAS}),
         ):
-            draw_curves(axes, seen, curves, values, points)
+            draw_curves(axes, tests, policies, values, points)
         by_size.set_xscale("log")
         by_size.set_xticks(SIZES, [f"{size:,}" for size in SIZES])
         by_size.minorticks_off()
@@ -361,7 +378,7 @@ def main() -> None:
             return
         run(options)
     rows = read_rows(options.out)
-    lines = "\n".join(table(rows, options.size))
+    lines = "\n".join([*table(rows, options.size), *table_of_curves(rows)])
     print(lines)
     if options.report:
         options.out.with_suffix(".md").write_text(lines + "\n", encoding="utf-8")

@@ -109,6 +109,7 @@ def test_shortcut_reports_a_table_and_a_picture(run, tmp_path):
     assert "| samples | broad | 0.150 ± 0.635 | +0.230 ± 0.381 |  | 2 |" in shown, "paired by seed"
     assert "| LatentShift any, sample | broad | 0.135 ± 0.699 | +0.245 ± 0.445 | +0.015 ± 0.064 | 2 |" in shown
     assert "| none | none, one set | 0.450 ± 0.635 |  |  | 2 |" in shown
+    assert "| none | 0.400 ± 0.000 |  | 0.380 ± 0.254 | 0.400 ± 0.000 |  |  |" in shown, "the curves' table"
     assert "| samples | biased | 0.300 ± 0.000 | +0.150 ± 0.635 |  | 2 |" in shown
     assert (tmp_path / "shortcut.md").read_text() == shown
 

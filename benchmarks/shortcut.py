@@ -265,7 +265,7 @@ def error(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
 
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[Mapping[str, Any]]]:
-    """The policies that were tested at other biases and sizes, and all of their tests with the broad generator or none."""
+    """The policies tested at other biases and sizes, and all of their tests with the broad generator or none."""
     tests = [row for row in matching(rows, kind="test") if row["generator"] in ("", "broad")]
     policies = sorted({row["policy"] for row in tests if row["bias"] == BIASES[0]})
     return policies, [row for row in tests if row["data_seed"] == row["seed"] and row["policy"] in policies]

@@ -78,6 +78,7 @@ LATENT: dict[str, dict[str, Any]] = {
     "samples": {"source": "sample", "direction": 0, "magnitude": 0.0},
     "LatentShift background, sample": {"source": "sample", "direction": "background"},
     "LatentShift any, sample": {"source": "sample", "direction": "any"},
+    "redrawn": {"source": "invert", "direction": 0, "magnitude": 0.0, "blend": "replace"},
     "LatentShift backgrounds": {"source": "invert", "direction": BACKGROUNDS, "num_ops": 3},
     "LatentShift backgrounds, redrawn": {
         "source": "invert",
@@ -88,8 +89,9 @@ LATENT: dict[str, dict[str, Any]] = {
     "LatentShift any": {"source": "invert", "direction": "any", "num_ops": 4},
     "LatentShift any, redrawn": {"source": "invert", "direction": "any", "num_ops": 4, "blend": "replace"},
 }
-"""On batches; at all strengths the share of images that are shifted. The background directions are those that the pack
-has of these names; of "any", four shift each image at once."""
+"""On batches; at all strengths the share of images that are shifted. "samples" and "redrawn" are the controls, which
+shift nothing. The background directions are those that the pack has of these names; of "any", four shift each image at
+once."""
 SHARES = (0.5, 0.75, 1.0)
 
 

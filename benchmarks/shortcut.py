@@ -24,7 +24,8 @@ without a shift; the error on the validation set, which shares the training set'
 while training (banks and stored latents are made before). Pairs are of the policies that are best on the test set. All
 seeds share one generator and the strength that one search found, which the intervals do not contain. The policies that
 end in "sample" replace images by new ones of their labels; the other LatentShifts change the training images
-themselves, along three named background directions or four of any at once. "60,000 unbiased images" trains the network
+themselves, along three named background directions or four of any at once; "redrawn" regenerates them without a shift.
+"60,000 unbiased images" trains the network
 on what the broad generator saw: the ceiling.
 """
 
@@ -185,7 +186,7 @@ def run(options: argparse.Namespace) -> None:
             print(f"left out: pack {bench.pack.name!r} has not what {policy!r} needs")
     per_image = [name for name in wanted if name in HAND_MADE]
     latent = [name for name in wanted if name in LATENT and available(name, bench.pack)]
-    shifting = best(bench, [name for name in latent if name != "samples"], 2)
+    shifting = best(bench, [name for name in latent if name.startswith("LatentShift")], 2)
     plain = [name for name in latent if name == "samples"]
     together = [
         f"{shift} + {hand}" for hand in best(bench, per_image, options.together) for shift in [*shifting, *plain]
@@ -194,7 +195,7 @@ def run(options: argparse.Namespace) -> None:
         bench.test(policy, seeds=options.seeds)
     if options.curves:
         hand_made = [name for name in wanted if name in {**HAND_MADE, **MIXING}]
-        inverting = [name for name in latent if LATENT[name]["source"] == "invert"]
+        inverting = [name for name in latent if LATENT[name]["source"] == "invert" and name != "redrawn"]
         chosen = ["none", *best(bench, hand_made, 1), *best(bench, inverting, 1), *shifting[:1]]
         chosen += best(bench, together, 1)
         for bias, size in [*((bias, SIZE) for bias in BIASES), *((BIAS, size) for size in SIZES)]:

@@ -12,8 +12,9 @@ images as there are labels: for LatentShift the largest magnitude, in latent uni
 labels has no measured safe ranges. Tested on all 10,000 test images.
 
 CIFAR is the folder of the JPEG copy, unpacked (train/CLASS/NNNN.jpg). Beside the accuracies the script prints what
-decides whether shifting can help, on 2,000 training images: the share whose label a classifier trained on all labels
-still reads after shifts (and before), how far the regenerated image is from the image, and how far a shift moves it.
+decides whether shifting can help, on 2,000 training images: the share whose label a classifier trained on all labels,
+theirs too, still reads after shifts (and before), how far the regenerated image is from the image, and how far a shift
+moves it.
 """
 
 from __future__ import annotations
@@ -117,8 +118,8 @@ def run(options: argparse.Namespace) -> None:
         about = {"dataset": options.dataset, "kind": kind, "policy": policy, "per_class": per_class, "seed": seed}
         about |= {"steps": options.steps}
         about |= {"pack": f"{pack.name} {identity(pack)}" if uses_generator(policy) else ""}
-        key = about if kind == "test" else {**about, "strength": jsonable(strength)}
-        if found := matching(rows, **key):
+        about |= {"strength": jsonable(strength)}
+        if found := matching(rows, **about):
             return found[0]["accuracy"]
         data = few(training, per_class, seed)
         shares = {name: SHARE if name in LATENT else value for name, value in strength.items()}
@@ -128,7 +129,7 @@ def run(options: argparse.Namespace) -> None:
             data = with_latents(data, pack)
         learned, cost = trained(built, data, steps=options.steps, seed=seed, network=network, device=options.device)
         judged = test if kind == "test" else few(training, per_class, seed, validation=True)
-        row = {**about, "strength": jsonable(strength), "accuracy": accuracy(learned, judged)}
+        row = {**about, "accuracy": accuracy(learned, judged)}
         row |= {"augment_ms": round(cost, 3), **provenance(options.device)}
         append_row(options.out, row)
         rows.append(row)
@@ -148,7 +149,8 @@ def run(options: argparse.Namespace) -> None:
                 chosen[name] = values[max(range(len(scores)), key=scores.__getitem__)] if scores else values[0]
             for seed in range(options.seeds):
                 measure("test", policy, chosen, per_class, seed)
-    about = {"kind": "why", "pack": f"{pack.name} {identity(pack)}"}
+    about = {"kind": "why", "pack": f"{pack.name} {identity(pack)}", "dataset": options.dataset}
+    about |= {"judge_steps": options.judge_steps}
     if not matching(rows, **about):
         for reasons in why(training, pack, options):
             append_row(options.out, {**about, **reasons, **provenance(options.device)})

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from policies import identity
 from rows import RESULTS, append_row, check_no_two, interval, matching, provenance, read_rows
 from skimage.filters import threshold_otsu
 from torch import Tensor
@@ -35,8 +36,12 @@ from ganaug.evaluation import find_object, pseudo_masks, train_segmenter
 from ganaug.evaluation.data import digits_on_photographs
 
 PSEUDO: dict[str, dict[str, Any]] = {
-    "two images": {"direction": "background", "shifts": 2},
-    "pseudo-masks": {"direction": ["background", "background hue", "background warmth"], "shifts": 24},
+    "two images": {"direction": "background", "shifts": 2, "threshold": 0},
+    "pseudo-masks": {
+        "direction": ["background", "background hue", "background warmth"],
+        "shifts": 24,
+        "threshold": 0,
+    },
 }
 WAYS = ("Otsu", *PSEUDO, "true masks")
 FIGURES = ("iou", "f", "mae")
@@ -65,20 +70,21 @@ def measured(found: Tensor, masks: Tensor) -> dict[str, float]:
 
 def run(options: argparse.Namespace) -> None:
     rows = read_rows(options.out)
+    pack = DirectionPack.from_pretrained("digits")
     test = digits_on_photographs(options.data, train=False)
     images, masks = test.images[: options.samples], test.masks[: options.samples]
     for seed in range(options.seeds):
         for way in WAYS:
             about = {"way": way, "seed": seed, "steps": options.steps, "images": options.images}
-            about |= {"samples": options.samples}
+            about |= {"samples": options.samples, "pack": "", "settings": PSEUDO.get(way, {})}
+            about |= {"pack": identity(pack)} if way in PSEUDO else {}
             if matching(rows, **about) or (way == "Otsu" and seed):  # which learns nothing
                 continue
             if way == "Otsu":
                 found = otsu(images)
             else:
                 if way in PSEUDO:
-                    pack = DirectionPack.from_pretrained("digits")
-                    drawn = pseudo_masks(pack, count=options.images, threshold=0, seed=seed, **PSEUDO[way])
+                    drawn = pseudo_masks(pack, count=options.images, seed=seed, **PSEUDO[way])
                     training, given = drawn.images, drawn.masks
                 else:
                     training, _, given = digits_on_photographs(options.data, train=True)

@@ -25,8 +25,7 @@ while training (banks and stored latents are made before). Pairs are of the poli
 seeds share one generator and the strength that one search found, which the intervals do not contain. The policies that
 end in "sample" replace images by new ones of their labels; the other LatentShifts change the training images
 themselves, along three named background directions or four of any at once; "redrawn" regenerates them without a shift.
-"60,000 unbiased images" trains the network
-on what the broad generator saw: the ceiling.
+"60,000 unbiased images" trains the network on what the broad generator saw: the ceiling.
 """
 
 from __future__ import annotations

@@ -242,6 +242,11 @@ def train(
     click.echo(f"{out} holds the pack. Look through it: ganaug show {out}")
 
 
+def _check_empty(out: Path) -> None:
+    if out.exists() and any(out.iterdir()):
+        raise click.UsageError(f"{out} is not empty. Choose another folder, so that nothing is overwritten.")
+
+
 def _check_holds_nothing(out: Path) -> None:
     """Refuse a folder that holds a pack or a generator."""
     if (out / "config.json").exists():
@@ -528,16 +533,17 @@ def augment(
             f"{images} has {len(folder.classes)} class subfolders, but pack {loaded.name!r} draws "
             f"{loaded.num_classes} classes."
         )
-    if out.exists() and any(out.iterdir()):
-        raise click.UsageError(f"{out} is not empty. Choose another folder, so that nothing is overwritten.")
+    _check_empty(out)
+    if out.resolve().is_relative_to(images.resolve()):
+        raise click.UsageError(f"{out} lies inside {images}, and would be taken for a class. Choose another folder.")
     torch.manual_seed(seed)
     to_image = v2.Compose([v2.ToImage(), v2.RGB() if loaded.generator.channels == 3 else v2.Grayscale()])
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     by_class = len(folder.classes) == loaded.num_classes
     stems = Counter(Path(path).with_suffix("") for path, _ in folder.samples)
-    scratch = out.with_name(out.name + ".part")
-    shutil.rmtree(scratch, ignore_errors=True)
-    try:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
+        scratch = Path(temporary, out.name)
         for path, label in tqdm(folder.samples, "augment"):
             file = Path(path)
             batch = to_image(folder.loader(path)).to(target).expand(copies, -1, -1, -1)
@@ -550,8 +556,6 @@ def augment(
         if out.exists():
             out.rmdir()
         scratch.rename(out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     click.echo(f"{len(folder.samples) * copies} images in {out}")
 
 
@@ -749,9 +753,10 @@ def push(folder: Path, repo: str, private: bool) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--revision", help="Branch, tag or commit.")
 def pull(repo: str, folder: Path, revision: str | None) -> None:
-    """Download the pack REPO (org/name) from the Hub, check it, and write it into FOLDER."""
+    """Download the pack REPO (org/name) from the Hub, check it, and write it into FOLDER, which is new or empty."""
     from ganaug.directions import DirectionPack
 
+    _check_empty(folder)
     click.echo(f"{DirectionPack.from_pretrained(repo, revision=revision).save_pretrained(folder)}")
 
 

@@ -156,6 +156,23 @@ def test_augment_along_several_directions_at_once(run, pack_folder, tmp_path):
     assert "from 1 to the number of directions" in text
 
 
+def test_nothing_of_the_users_is_overwritten(run, pack_folder, tmp_path):
+    for label in ("cat", "dog"):
+        (tmp_path / "in" / label).mkdir(parents=True)
+        Image.new("RGB", (32, 32)).save(tmp_path / "in" / label / "0.png")
+    kept = tmp_path / "out.part" / "mine.txt"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    words = ("--pack", pack_folder, "--direction", 0)
+    run("augment", tmp_path / "in", tmp_path / "out", *words)
+    assert kept.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith((".", "out"))) == ["out", "out.part"]
+    text = run("augment", tmp_path / "in", tmp_path / "in" / "more", *words, code=2)
+    assert "lies inside" in text and not (tmp_path / "in" / "more").exists()
+    text = run("pull", pack_folder, kept.parent, code=2)
+    assert "is not empty" in text and [path.name for path in kept.parent.iterdir()] == ["mine.txt"]
+
+
 def test_augment_names_a_wrong_number_of_classes(run, pack_folder, tmp_path):
     (tmp_path / "in" / "only").mkdir(parents=True)
     Image.new("RGB", (32, 32)).save(tmp_path / "in" / "only" / "a.png")

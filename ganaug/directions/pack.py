@@ -11,9 +11,10 @@ import numbers
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from huggingface_hub import HfApi, snapshot_download
@@ -558,18 +559,23 @@ class DirectionPack:
         Args:
             repo_id: ``"org/name"``; made if it does not exist.
             private, token, revision, commit_message: as in ``huggingface_hub``.
+
+        Raises:
+            PackError: the Hub can't be reached, refuses, or takes ``repo_id`` for no name of a repository.
         """
         api = HfApi(token=token)
-        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        with _as_pack_errors(repo_id):
+            repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         with tempfile.TemporaryDirectory() as scratch:
             self._write(Path(scratch), called=repo_id)
-            commit = api.upload_folder(
-                repo_id=repo_id,
-                folder_path=scratch,
-                commit_message=commit_message,
-                revision=revision,
-                delete_patterns=[name for name in (ENCODER_FILE, PREVIEW_FILE) if not Path(scratch, name).exists()],
-            )
+            with _as_pack_errors(repo_id):
+                commit = api.upload_folder(
+                    repo_id=repo_id,
+                    folder_path=scratch,
+                    commit_message=commit_message,
+                    revision=revision,
+                    delete_patterns=[name for name in (ENCODER_FILE, PREVIEW_FILE) if not Path(scratch, name).exists()],
+                )
         return str(commit.commit_url)
 
 
@@ -581,6 +587,19 @@ def bundled_packs() -> dict[str, Path]:
         if root.is_dir():
             return {folder.name: folder for folder in sorted(root.iterdir()) if (folder / CONFIG_FILE).is_file()}
     return {}
+
+
+@contextmanager
+def _as_pack_errors(repo_id: str) -> Iterator[None]:
+    # Bases of HfHubHTTPError are the errors of the HTTP library, another one in other versions of huggingface_hub.
+    http_errors = cast(tuple[type[Exception], ...], HfHubHTTPError.__bases__)
+    try:
+        yield
+    except (HFValidationError, OSError, *http_errors) as error:
+        raise PackError(
+            f"{repo_id!r} could not be pushed to the Hub: {error} Log in (hf auth login) with an account that may "
+            "write there, check the connection and the name (org/name), and push again."
+        ) from error
 
 
 def _download(repo_id: str, **options: Any) -> Path:

@@ -91,6 +91,26 @@ def test_what_the_hub_does_not_have_or_has_damaged_is_named(pack, client, hub, t
     assert "directions.safetensors is not a whole safetensors file" in cut
 
 
+@pytest.mark.parametrize(
+    ("name", "environment", "reason"),
+    [
+        ("org/tiny", {"HF_HUB_OFFLINE": "1"}, "offline"),
+        ("org/tiny", {"HF_ENDPOINT": "http://127.0.0.1:9"}, "refused"),
+        ("bad name/x y", {}, "Repo id must"),
+    ],
+)
+def test_a_push_that_cannot_be_says_why(pack, client, tmp_path, name, environment, reason):
+    folder = pack.save_pretrained(tmp_path / "tiny")
+    code = f"""
+try:
+    DirectionPack.from_pretrained({str(folder)!r}).push_to_hub({name!r})
+except PackError as error:
+    print(" ".join(str(error).split()))
+"""
+    said = client(code, **environment)
+    assert f"{name!r} could not be pushed to the Hub" in said and reason in said and "hf auth login" in said
+
+
 def test_a_generator_goes_to_the_hub_and_back(conditional_generator, client, hub, tmp_path):
     conditional_generator.save_pretrained(tmp_path / "generator")
     code = f"""

@@ -592,10 +592,11 @@ def bundled_packs() -> dict[str, Path]:
 @contextmanager
 def _as_pack_errors(repo_id: str) -> Iterator[None]:
     # Bases of HfHubHTTPError are the errors of the HTTP library, another one in other versions of huggingface_hub.
-    http_errors = cast(tuple[type[Exception], ...], HfHubHTTPError.__bases__)
+    of_http = cast(tuple[type[Exception], ...], HfHubHTTPError.__bases__)
+    expected: tuple[type[Exception], ...] = (HFValidationError, OSError, *of_http)
     try:
         yield
-    except (HFValidationError, OSError, *http_errors) as error:
+    except expected as error:
         raise PackError(
             f"{repo_id!r} could not be pushed to the Hub: {error} Log in (hf auth login) with an account that may "
             "write there, check the connection and the name (org/name), and push again."

@@ -1,4 +1,4 @@
-"""Masks for nothing: a U-Net that learns from pseudo-masks of a background direction alone, on real composites.
+"""Masks for nothing: a U-Net that learns from pseudo-masks of background directions alone, on real composites.
 
     python benchmarks/masks.py --data DATA [--seeds 5] [--quick]
     python benchmarks/masks.py --report

@@ -9,6 +9,7 @@ import math
 import os
 import pickle
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -52,7 +53,7 @@ class GeneratorError(UserError, ValueError):
     """A generator, its weights or what it returned is not what ganaug can work with."""
 
 
-class FrozenNetwork(nn.Module):
+class FrozenNetwork(nn.Module, ABC):
     """What generators and encoders share: a config to build them again with, and hashed safetensors weights."""
 
     contiguous_width: ClassVar[float] = math.inf
@@ -60,9 +61,9 @@ class FrozenNetwork(nn.Module):
     kernel for it adds up all products of a pixel in one float32: its error is up to ten times that of the other."""
 
     @property
+    @abstractmethod
     def config(self) -> dict[str, Any]:
         """What it takes to build the network again, JSON values only."""
-        raise NotImplementedError
 
     @property
     def device(self) -> torch.device:

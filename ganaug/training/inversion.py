@@ -106,7 +106,7 @@ def train_encoder(
                         "or use precision=float32."
                     )
                 bar.set_postfix({name: f"{value:.3f}" for name, value in means.items()})
-    return encoder.to("cpu", memory_format=torch.contiguous_format).freeze()  # type: ignore[call-overload,no-any-return]
+    return encoder.to("cpu").to(memory_format=torch.contiguous_format).freeze()
 
 
 SURE = 0.95

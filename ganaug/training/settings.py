@@ -17,6 +17,7 @@ class SettingsError(UserError, ValueError):
     """A setting is unknown, of the wrong type or out of range."""
 
 
+@dataclass(frozen=True)
 class Settings:
     """Checked settings with defaults; subclasses are frozen dataclasses of numbers and choices."""
 
@@ -25,7 +26,7 @@ class Settings:
     """Of settings that may be 0, or must be more than 1; all others are positive."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+        for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name in self.choices:
                 if value not in self.choices[field.name]:
@@ -51,13 +52,13 @@ class Settings:
         Raises:
             SettingsError: an unknown key, a wrong type or a value out of range.
         """
-        known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        known = [field.name for field in dataclasses.fields(cls)]
         if unknown := sorted(values.keys() - set(known)):
             raise SettingsError(f"unknown setting {', '.join(unknown)}. Known: {', '.join(known)}.")
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)  # type: ignore[call-overload,no-any-return]
+        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)

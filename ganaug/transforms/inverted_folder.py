@@ -124,7 +124,7 @@ class InvertedFolder(ImageFolder):  # type: ignore[misc]  # torchvision has no t
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # safe_open is no mapping
         except (SafetensorError, OSError) as error:
             raise PackError(f"{path} is not a whole safetensors file ({error}). Run ganaug invert again.") from error
         again = f"Run ganaug invert {root} --pack {pack.name} again."

@@ -57,7 +57,7 @@ class LatentBank:
         try:
             with safe_open(self.path, framework="pt") as file:
                 metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # safe_open is no mapping
         except (SafetensorError, OSError) as error:
             raise BankError(f"{self.path} is not a whole safetensors file ({error}). Build it again.") from error
         classes = metadata.get("num_classes", "")

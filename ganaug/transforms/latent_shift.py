@@ -56,7 +56,7 @@ def _collate_latents(batch: Sequence[Latents], **_: Any) -> Latents:
 default_collate_fn_map[Latents] = _collate_latents
 
 
-class LatentShift(v2.Transform):  # type: ignore[misc]
+class LatentShift(v2.Transform):  # type: ignore[misc]  # as above
     """Shift a share of the images along discovered directions; labels are returned as they came.
 
     Two sources of images:

@@ -572,7 +572,13 @@ def augment(
 @click.option(
     "--measure-ranges", is_flag=True, help="First measure every direction's safe range and keep it in the pack."
 )
-@click.option("--rate", default=0.95, show_default=True, help="Label agreement that a safe range must keep.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.95,
+    show_default=True,
+    help="Label agreement that a safe range must keep.",
+)
 @click.option("--rca", is_flag=True, help="Also train a fresh reconstructor on the directions; needs no data (slow).")
 @click.option("--rca-steps", default=2000, show_default=True, help="Training steps of that reconstructor.")
 @click.option("--dvn", is_flag=True, help="Also measure DVN (slow).")
@@ -750,7 +756,7 @@ def push(folder: Path, repo: str, private: bool) -> None:
 
 @main.command(short_help="Download a pack from the Hub.")
 @click.argument("repo")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--revision", help="Branch, tag or commit.")
 def pull(repo: str, folder: Path, revision: str | None) -> None:
     """Download the pack REPO (org/name) from the Hub, check it, and write it into FOLDER, which is new or empty."""

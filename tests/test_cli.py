@@ -336,6 +336,10 @@ def test_evaluate_prints_the_figures_and_writes_them_into_the_pack(run, pack, da
     figures = written.scores["directions"]["4"]
     assert set(figures) == {"label", "mask_iou", "outside", "inside"} and 0 < figures["outside"] < 1
     assert len(written.safe_ranges) == 6
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    text = run("evaluate", folder, *words, "--measure-ranges", "--rate", 1, "--write", code=1)
+    assert "of unshifted samples as their label, less than the rate of 1" in text, "two steps make no judge"
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
     assert "is none" in run("evaluate", "digits", *words, "--write", code=2)
 
 

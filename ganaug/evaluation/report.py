@@ -51,6 +51,10 @@ def evaluate_pack(
 
     Yields:
         Lines to print.
+
+    Raises:
+        PackError: the images are not the generator's, or safe ranges are wanted and the classifier does not read
+            unshifted samples at the rate.
     """
     training, test = (read_dataset(dataset, root, train=train) for train in (True, False))
     generator = in_channels_last(pack.generator)
@@ -77,6 +81,11 @@ def evaluate_pack(
     if generator.num_classes:
         yield f"unshifted samples read as their label: {unshifted[0] / samples:.4f}"
     if measure_ranges:
+        if generator.num_classes and unshifted[0] < rate * samples:
+            raise PackError(
+                f"the classifier reads {unshifted[0] / samples:.4f} of unshifted samples as their label, less than the "
+                f"rate of {rate} that safe ranges must keep. Train it longer (--judge-steps), or lower --rate."
+            )
         count = min(samples, 400)
         reach = max(high for _, high in pack.ranges)
         pack.safe_ranges = safe_ranges(

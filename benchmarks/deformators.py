@@ -25,7 +25,7 @@ import torch
 from generators import importing
 from torch import Tensor
 
-from ganaug.directions.deformator import directions_from_deformator
+from ganaug.checkpoints import directions_from_deformator
 
 Row = tuple[str, float]
 

@@ -49,10 +49,10 @@ from torchvision.models import resnet18
 
 from ganaug.evaluation import reconstructor_accuracy
 from ganaug.generators import SNGAN, BigGAN, Generator, ProGAN
-from ganaug.training.discovery import Run
+from ganaug.training import DiscoverySettings
+from ganaug.training.discovery.discover import Run
+from ganaug.training.discovery.reconstructor import default_reconstructor
 from ganaug.training.recipe import read_recipe
-from ganaug.training.reconstructor import default_reconstructor
-from ganaug.training.settings import DiscoverySettings
 
 OURS = {"ours, bfloat16": "bfloat16", "ours, float32": "float32"}
 PLAIN, PUBLISHED = "transcription, float32", "published, float32"

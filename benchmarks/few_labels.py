@@ -44,10 +44,11 @@ from rows import RESULTS, append_row, check_no_two, interval, matching, provenan
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganaug import DirectionPack
+from ganaug.data import fashion_mnist, images_in_folder
 from ganaug.evaluation import predict, redrawing_error, train_classifier
-from ganaug.evaluation.data import fashion_mnist, images_in_folder
-from ganaug.transforms import Latents, LatentShift
+from ganaug.inversion import Latents
+from ganaug.packs import DirectionPack
+from ganaug.transforms import LatentShift
 
 LABELS = (10, 50, 200)
 POLICIES = (

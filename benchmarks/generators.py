@@ -53,9 +53,9 @@ from pytorch_pretrained_biggan import BigGANConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganaug.generators import BigGAN, BigGANDeep, Generator, ProGAN, StyleGAN2, StyleGAN3, convert_checkpoint
-from ganaug.generators.nvidia_pickle import read_nvidia_pickle
-from ganaug.generators.precision import autocast
+from ganaug.checkpoints import convert_checkpoint, read_nvidia_pickle
+from ganaug.devices import autocast
+from ganaug.generators import BigGAN, BigGANDeep, Generator, ProGAN, StyleGAN2, StyleGAN3
 
 
 class Row(NamedTuple):

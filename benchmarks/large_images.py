@@ -24,11 +24,11 @@ from typing import Any
 import torch
 from discovery_speed import resident
 
+from ganaug.devices import autocast
 from ganaug.generators import Generator, ProGAN, StyleGAN2
-from ganaug.generators.precision import autocast
-from ganaug.training.discovery import Run
-from ganaug.training.plan import plan
-from ganaug.training.settings import DiscoverySettings
+from ganaug.training import DiscoverySettings
+from ganaug.training.discovery.discover import Run
+from ganaug.training.discovery.plan import plan
 
 GENERATORS: dict[str, type[ProGAN] | type[StyleGAN2]] = {"progan": ProGAN, "stylegan2": StyleGAN2}
 VARIANTS = {"images": ["float32", "fused bfloat16"], "step": ["recompute off", "recompute on"], "plan": [""]}

@@ -31,9 +31,9 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 from torchvision.utils import save_image
 
-from ganaug import DirectionPack
+from ganaug.data import digits_on_photographs
 from ganaug.evaluation import find_object, pseudo_masks, train_segmenter
-from ganaug.evaluation.data import digits_on_photographs
+from ganaug.packs import DirectionPack
 
 PSEUDO: dict[str, dict[str, Any]] = {
     "two images": {"direction": "background", "shifts": 2, "threshold": 0},

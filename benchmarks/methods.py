@@ -35,9 +35,8 @@ import torch
 from rows import RESULTS, append_row, provenance, read_rows
 from torch import nn
 
-from ganaug import DirectionPack
+from ganaug.data import DATASETS, LabelledImages, read_dataset
 from ganaug.evaluation import (
-    LabelledImages,
     direction_variation_naturalness,
     invert_images,
     label_hits,
@@ -46,8 +45,9 @@ from ganaug.evaluation import (
     train_classifier,
     train_segmenter,
 )
-from ganaug.evaluation.data import DATASETS, read_dataset
-from ganaug.training.methods import METHODS, find_directions, judge
+from ganaug.packs import DirectionPack
+from ganaug.training import find_directions
+from ganaug.training.methods.registry import METHODS, judge
 from ganaug.training.recipe import Recipe, read_recipe
 
 RECIPES = Path(__file__).parent.parent / "training"

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ganaug import DirectionPack
+from ganaug.packs import DirectionPack
 
 
 def stroke_shape(images: Tensor) -> dict[str, Tensor]:

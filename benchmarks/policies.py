@@ -2,7 +2,7 @@
 
 LatentShift goes on batches, as in a training loop, before everything else, for stored latents belong to the images as
 they lie on disk. "invert" policies change the training images themselves, from latents that
-``ganaug.directions.invert`` finds once before the training; "sample" policies replace a share of the images by others
+``ganaug.inversion.invert`` finds once before the training; "sample" policies replace a share of the images by others
 of the same labels from a bank, which is drawn once for all trainings.
 """
 
@@ -23,11 +23,12 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
-from ganaug import DirectionPack, transforms
-from ganaug.directions import invert
-from ganaug.evaluation.classifier import ConvNet, predict
-from ganaug.evaluation.data import to_float
-from ganaug.transforms import Latents
+from ganaug import transforms
+from ganaug.evaluation import predict
+from ganaug.evaluation.judges import ConvNet
+from ganaug.images import to_float
+from ganaug.inversion import Latents, invert
+from ganaug.packs import DirectionPack
 
 
 class Images(NamedTuple):

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from ganaug.training import discover
-from ganaug.training.checkpoint import CHECKPOINT_FILE
+from ganaug.training.discovery.checkpoint import CHECKPOINT_FILE
 from ganaug.training.recipe import read_recipe
 
 

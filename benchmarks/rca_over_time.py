@@ -36,11 +36,10 @@ from tqdm.auto import tqdm
 
 from ganaug.evaluation import reconstructor_accuracy
 from ganaug.generators import Generator
-from ganaug.training.closed_form import sefa
-from ganaug.training.direction_matrix import DirectionMatrix
-from ganaug.training.discovery import Run
+from ganaug.training import DirectionMatrix, DiscoverySettings
+from ganaug.training.discovery.discover import Run
+from ganaug.training.methods.sefa import sefa
 from ganaug.training.recipe import Recipe, read_recipe
-from ganaug.training.settings import DiscoverySettings
 
 PUBLISHED = {"matrix_lr": 1e-4, "reconstructor_lr": 1e-4, "schedule": "constant", "batch_size": 32}
 VARIANTS = ("published", "recipe", "float32", "faster", "sefa", "growing", "constant")

@@ -16,10 +16,12 @@ from pathlib import Path
 
 import torch
 
-from ganaug import DirectionPack, transforms
-from ganaug.directions import invert
+from ganaug import transforms
+from ganaug.data import read_dataset
 from ganaug.evaluation import find_object, predict, redrawing_error, train_classifier, train_segmenter
-from ganaug.evaluation.data import read_dataset, to_float
+from ganaug.images import to_float
+from ganaug.inversion import invert
+from ganaug.packs import DirectionPack
 
 
 @torch.no_grad()

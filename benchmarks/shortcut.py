@@ -58,8 +58,8 @@ from policies import (
 from rows import RESULTS, append_row, check_no_two, interval, matching, provenance, read_rows
 from torch import Tensor
 
-from ganaug import DirectionPack
-from ganaug.evaluation.data import digits_on_photographs, mnist
+from ganaug.data import digits_on_photographs, mnist
+from ganaug.packs import DirectionPack
 
 SEARCH_SEED = 100
 BIAS, SIZE = 0.95, 1000

@@ -28,9 +28,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from ganaug import DirectionPack
 from ganaug.generators import SNGAN, Encoder
-from ganaug.transforms import LatentBank, Latents, LatentShift
+from ganaug.inversion import Latents
+from ganaug.packs import DirectionPack
+from ganaug.transforms import LatentBank, LatentShift
 
 
 def alternating(jobs: Mapping[str, Callable[[], object]], *, runs: int, device: str = "cpu") -> dict[str, float]:

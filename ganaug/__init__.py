@@ -6,14 +6,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ganaug import directions, evaluation, gallery, generators, training, transforms
-    from ganaug.directions import DirectionPack
+    from ganaug import checkpoints, evaluation, gallery, generators, inversion, packs, training, transforms
     from ganaug.generators import Generator
+    from ganaug.packs import DirectionPack
 
 __version__ = "0.1.0"
-__all__ = ["DirectionPack", "Generator", "directions", "evaluation", "gallery", "generators", "training", "transforms"]
+__all__ = [
+    "DirectionPack",
+    "Generator",
+    "checkpoints",
+    "evaluation",
+    "gallery",
+    "generators",
+    "inversion",
+    "packs",
+    "training",
+    "transforms",
+]
 
-_HOMES = {"DirectionPack": "ganaug.directions", "Generator": "ganaug.generators"}
+_HOMES = {"DirectionPack": "ganaug.packs", "Generator": "ganaug.generators"}
 
 
 def __getattr__(name: str) -> Any:

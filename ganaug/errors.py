@@ -1,5 +1,55 @@
-"""What every error of ganaug's that the caller can mend has in common."""
+"""Every error of ganaug's that a user can meet and mend; all derive from :class:`UserError`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class UserError(Exception):
     """An error that the person who called can mend; the message says what came, what was expected and what to do."""
+
+
+class FileError(UserError, ValueError):
+    """A file is missing, unreadable, damaged or in the way."""
+
+
+class SettingsError(UserError, ValueError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class DataError(UserError, ValueError):
+    """What should be a data set is none."""
+
+
+class GeneratorError(UserError, ValueError):
+    """A generator, its weights or what it returned is not what ganaug can work with."""
+
+
+class PackError(UserError, ValueError):
+    """A pack is missing, damaged, or not what was asked of it; the message says which, why, and what to do."""
+
+
+class TransformError(UserError, ValueError):
+    """Arguments or inputs that a transform can't take; the message says what came and what was expected."""
+
+
+class BankError(UserError, ValueError):
+    """A bank is missing, damaged or not what was asked of it; the message says which and what to do."""
+
+
+class DiscoveryError(UserError, RuntimeError):
+    """A discovery run cannot start, go on or resume; the message says why and what to do."""
+
+
+class Interrupted(DiscoveryError):
+    """The run was asked to stop and did so between two steps."""
+
+
+class EncoderTrainingError(UserError, RuntimeError):
+    """Training of an encoder cannot start or go on; the message says why and what to do."""
+
+
+def listed(complaints: Sequence[str]) -> str:
+    """The first six of some complaints, and how many more there are."""
+    more = f"; and {len(complaints) - 6} more" if len(complaints) > 6 else ""
+    return "; ".join(sorted(complaints)[:6]) + more

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from ganaug.directions import DirectionPack
 from ganaug.generators import SNGAN, Encoder
+from ganaug.packs import DirectionPack
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,11 @@ from PIL import Image
 from torch.nn import functional as F
 
 from ganaug.cli import main
-from ganaug.directions import DirectionPack
 from ganaug.generators import SNGAN, Generator
+from ganaug.inversion import InvertedFolder
+from ganaug.packs import DirectionPack
 from ganaug.training import DiscoverySettings, EncoderSettings
-from ganaug.transforms import InvertedFolder, LatentBank
+from ganaug.transforms import LatentBank
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import torch
 from pathlib import Path
 import ganaug
 from ganaug import DirectionPack, transforms
-from ganaug.directions import bundled_packs
+from ganaug.packs import bundled_packs
 assert Path(sys.prefix) in Path(ganaug.__file__).parents, ganaug.__file__
 assert set(bundled_packs()) >= {"digits", "mnist", "faces"}, bundled_packs()
 torch.manual_seed(0)

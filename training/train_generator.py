@@ -24,11 +24,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.utils import save_image
 from tqdm.auto import trange
 
-from ganaug.evaluation.classifier import predict, train_classifier
-from ganaug.evaluation.data import DATASETS, LabelledImages, images_in_folder, to_float
+from ganaug.data import DATASETS, LabelledImages, images_in_folder
+from ganaug.devices import autocast
+from ganaug.evaluation import predict, train_classifier
 from ganaug.generators import SNGAN
-from ganaug.generators.precision import autocast
-from ganaug.training.recipe import read_toml
+from ganaug.images import to_float
+from ganaug.settings import read_toml
 
 
 class DownBlock(nn.Module):

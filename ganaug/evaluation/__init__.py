@@ -1,20 +1,16 @@
 """Measuring packs: RCA, DVN, label preservation, what a direction changes and where."""
 
 from ganaug.evaluation.change import Change, measure_change
-from ganaug.evaluation.classifier import predict, train_classifier
-from ganaug.evaluation.data import DATASETS, LabelledImages
 from ganaug.evaluation.dvn import direction_variation_naturalness
+from ganaug.evaluation.judges import find_object, predict, train_classifier, train_segmenter
 from ganaug.evaluation.labels import InvertedImages, invert_images, label_hits, safe_ranges
-from ganaug.evaluation.pseudo_masks import PseudoMasks, pseudo_masks
+from ganaug.evaluation.masks import PseudoMasks, pseudo_masks
 from ganaug.evaluation.rca import reconstructor_accuracy
-from ganaug.evaluation.redrawing import redrawing_error
-from ganaug.evaluation.segmenter import find_object, train_segmenter
+from ganaug.evaluation.reconstruction import redrawing_error
 
 __all__ = [
-    "DATASETS",
     "Change",
     "InvertedImages",
-    "LabelledImages",
     "PseudoMasks",
     "direction_variation_naturalness",
     "find_object",

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ganaug.evaluation.classifier import predict
-from ganaug.evaluation.segmenter import find_object
+from ganaug.evaluation.judges import find_object, predict
 from ganaug.generators import Generator
 
 

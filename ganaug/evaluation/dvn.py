@@ -7,9 +7,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ganaug.evaluation.classifier import predict, train_classifier
-from ganaug.evaluation.data import to_uint8
+from ganaug.evaluation.judges import predict, train_classifier
 from ganaug.generators import Generator
+from ganaug.images import to_uint8
 
 
 @torch.no_grad()

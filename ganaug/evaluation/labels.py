@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ganaug.directions import DirectionPack, invert
-from ganaug.evaluation.classifier import predict
-from ganaug.evaluation.data import to_float
+from ganaug.devices import autocast
+from ganaug.evaluation.judges import predict
 from ganaug.generators import Generator
-from ganaug.generators.precision import autocast
+from ganaug.images import to_float
+from ganaug.inversion import invert
+from ganaug.packs import DirectionPack
 
 
 def wilson_lower_bound(hits: int, trials: int, *, z: float = 1.645) -> float:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ganaug.directions import draw_shifts
+from ganaug.devices import autocast
+from ganaug.draws import draw_shifts
 from ganaug.generators import Generator
-from ganaug.generators.precision import autocast
 
 
 @torch.no_grad()

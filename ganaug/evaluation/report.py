@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
-from ganaug.directions import DirectionPack, PackError
+from ganaug.data import read_dataset
+from ganaug.devices import in_channels_last
+from ganaug.errors import PackError
 from ganaug.evaluation.change import measure_change
-from ganaug.evaluation.classifier import predict, train_classifier
-from ganaug.evaluation.data import read_dataset
 from ganaug.evaluation.dvn import direction_variation_naturalness
+from ganaug.evaluation.judges import find_object, predict, train_classifier, train_segmenter
 from ganaug.evaluation.labels import invert_images, label_hits, safe_ranges
-from ganaug.evaluation.segmenter import find_object, train_segmenter
-from ganaug.generators.base import in_channels_last
+from ganaug.packs import DirectionPack
 
 
 def evaluate_pack(

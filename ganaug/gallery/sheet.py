@@ -8,10 +8,12 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ganaug.directions import DirectionPack
 from ganaug.generators import Generator
+from ganaug.packs import DirectionPack
 
 TEXT_HEIGHT = 13
+
+
 INK, PAPER, FAINT = (20, 20, 20), (255, 255, 255), (110, 110, 110)
 
 

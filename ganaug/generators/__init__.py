@@ -1,14 +1,11 @@
 """Frozen generators: one file per architecture."""
 
-from ganaug.generators.base import Generator, GeneratorError, build_generator
 from ganaug.generators.biggan import BigGAN, BigGANDeep
-from ganaug.generators.convert import convert_checkpoint
 from ganaug.generators.dcgan import DCGAN
-from ganaug.generators.distribution import generator_from_distribution
 from ganaug.generators.encoder import Encoder, build_encoder
+from ganaug.generators.generator import Generator, build_generator
 from ganaug.generators.mlp import MLP
 from ganaug.generators.module import ModuleGenerator
-from ganaug.generators.nvidia_pickle import read_nvidia_pickle
 from ganaug.generators.progan import ProGAN
 from ganaug.generators.sngan import SNGAN
 from ganaug.generators.stylegan2 import StyleGAN2
@@ -27,14 +24,10 @@ __all__ = [
     "BigGANDeep",
     "Encoder",
     "Generator",
-    "GeneratorError",
     "ModuleGenerator",
     "ProGAN",
     "StyleGAN2",
     "StyleGAN3",
     "build_encoder",
     "build_generator",
-    "convert_checkpoint",
-    "generator_from_distribution",
-    "read_nvidia_pickle",
 ]

@@ -20,10 +20,13 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from typing_extensions import Self
 
-from ganaug.generators.base import Generator, GeneratorError, load_weights
-from ganaug.generators.sngan import UpsampledConv2d
+from ganaug.errors import GeneratorError
+from ganaug.generators.generator import Generator
+from ganaug.generators.layers import UpsampledConv2d
+from ganaug.generators.network import load_weights
 
 BOTTOM_SIZE = 4
+
 
 # Feature maps at 4 pixels and after each block, in units of ch: the paper's appendix B, 32 and 64 as in BigGAN-PyTorch.
 WIDTHS = {
@@ -33,6 +36,7 @@ WIDTHS = {
     256: (16, 16, 8, 8, 4, 2, 1),
     512: (16, 16, 8, 8, 4, 2, 1, 1),
 }
+
 
 # Whether each block of BigGAN-deep doubles the resolution, and its feature maps before and after in units of ch.
 DEEP_128 = (
@@ -474,6 +478,8 @@ BIGGAN_DIMENSIONS = {
     "blocks.0.0.conv_sc.weight": 4,
     "output_layer.0.gain": 1,
 }
+
+
 DEEP_DIMENSIONS = {
     "embeddings.weight": 2,
     "generator.gen_z.weight_orig": 2,

@@ -8,25 +8,14 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from torch.utils.checkpoint import checkpoint_sequential
 from typing_extensions import Self
 
-from ganaug.generators.base import Generator, GeneratorError, load_weights
+from ganaug.errors import GeneratorError
+from ganaug.generators.generator import Generator
+from ganaug.generators.layers import without_batch_norms
 from ganaug.generators.layouts import batch_norm_names, counters, renamed, without_counters
-
-
-def without_batch_norms(layers: nn.Sequential) -> nn.Sequential:
-    """The same map in evaluation, with every batch norm folded into the layer just before it."""
-    kept = list(layers)
-    for layer, norm in pairwise(layers):
-        if isinstance(layer, nn.ConvTranspose2d) and isinstance(norm, nn.BatchNorm2d):
-            kept[kept.index(layer)] = fuse_conv_bn_eval(layer, norm, transpose=True)
-            kept.remove(norm)
-        elif isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
-            kept[kept.index(layer)] = fuse_linear_bn_eval(layer, norm)
-            kept.remove(norm)
-    return nn.Sequential(*kept)
+from ganaug.generators.network import load_weights
 
 
 class DCGAN(Generator):

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganaug.generators.base import FrozenNetwork, GeneratorError, load_network
+from ganaug.errors import GeneratorError
+from ganaug.generators.network import FrozenNetwork, load_network
 
 
 class Encoder(FrozenNetwork):

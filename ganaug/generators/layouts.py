@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ganaug.generators.base import GeneratorError, listed
+from ganaug.errors import GeneratorError, listed
 
 
 def renamed(
@@ -39,6 +39,8 @@ def renamed(
 
 
 COUNTER = "num_batches_tracked"
+
+
 """Of batch norms. It counts training steps, says nothing of the images, and old checkpoints have none."""
 
 

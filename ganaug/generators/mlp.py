@@ -12,12 +12,18 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from ganaug.generators.base import Generator, GeneratorError, load_weights
-from ganaug.generators.dcgan import without_batch_norms
+from ganaug.errors import GeneratorError
+from ganaug.generators.generator import Generator
+from ganaug.generators.layers import without_batch_norms
 from ganaug.generators.layouts import batch_norm_names, counters, renamed, without_counters
+from ganaug.generators.network import load_weights
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "leaky_relu": partial(nn.LeakyReLU, 0.2)}
+
+
 PYTORCH_GAN_EPS = 0.8  # eriklindernoren/PyTorch-GAN passes 0.8, meant as the momentum, in the place of eps
+
+
 TENSOR = re.compile(r"(\w+\.|)(\d+)\.(weight|bias|running_mean|running_var|num_batches_tracked)")
 
 

@@ -13,13 +13,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Self
 
-from ganaug.generators.base import ROUNDING, Generator, GeneratorError, difference
+from ganaug.errors import GeneratorError
+from ganaug.generators.checks import ROUNDING, difference
+from ganaug.generators.generator import Generator
 
 LatentShape = Literal["vector", "map"]
+
+
 LabelForm = Literal["index", "one_hot", "embedding"]
 
+
 USUAL_RANGES = ((-1.0, 1.0), (0.0, 1.0), (0.0, 255.0))
+
+
 GREY_LEVEL = 2 / 255
+
+
 """One step of an 8-bit image in [-1, 1]; rounding, which differs between batches, stays below it."""
 
 

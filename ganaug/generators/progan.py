@@ -13,33 +13,11 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from typing_extensions import Self
 
-from ganaug.generators.base import Generator, GeneratorError, load_weights
+from ganaug.errors import GeneratorError
+from ganaug.generators.generator import Generator
+from ganaug.generators.layers import UpsampledConv2d, pixel_norm, stage_widths
 from ganaug.generators.layouts import renamed
-from ganaug.generators.sngan import UpsampledConv2d
-
-
-def pixel_norm(x: Tensor) -> Tensor:
-    """Every pixel's features, or every latent, scaled to a mean square of one (section 4.2)."""
-    return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
-
-
-def stage_widths(image_size: int, widths: Sequence[int] | None, *, features: int) -> tuple[int, ...]:
-    """Feature maps at 4, 8, ... ``image_size`` pixels; the paper's ``min(512, features / resolution)`` by default.
-
-    Raises:
-        GeneratorError: the size is not a power of two of at least 4, or there is not one positive width per resolution.
-    """
-    if not isinstance(image_size, int) or image_size < 4 or image_size & (image_size - 1):
-        raise GeneratorError(f"image_size should be a power of two of at least 4, got {image_size!r}.")
-    stages = image_size.bit_length() - 2
-    if widths is None:
-        return tuple(max(1, min(512, features >> (stage + 2))) for stage in range(stages))
-    if len(widths) != stages or any(not isinstance(width, int) or width < 1 for width in widths):
-        raise GeneratorError(
-            f"widths should be {stages} positive integers for {image_size} pixels, one for each resolution from 4, "
-            f"got {widths!r}."
-        )
-    return tuple(widths)
+from ganaug.generators.network import load_weights
 
 
 class Stage(nn.Module):

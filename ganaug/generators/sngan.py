@@ -14,78 +14,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.checkpoint import checkpoint
 from typing_extensions import Self
 
-from ganaug.generators.base import Generator, GeneratorError, load_weights
+from ganaug.errors import GeneratorError
+from ganaug.generators.generator import Generator
+from ganaug.generators.layers import Folded, PlainBatchNorm2d, UpsampledConv2d, batch_norm
 from ganaug.generators.layouts import batch_norm_names, counters, renamed, without_counters
-
-
-class ConditionalBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm whose gain and bias depend on the class (Miyato & Koyama, "cGANs with Projection Discriminator")."""
-
-    def __init__(self, width: int, num_classes: int) -> None:
-        super().__init__(width, affine=False)
-        self.gain = nn.Embedding(num_classes, width)
-        self.offset = nn.Embedding(num_classes, width)
-        nn.init.ones_(self.gain.weight)
-        nn.init.zeros_(self.offset.weight)
-
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        assert labels is not None
-        gain, offset = self.gain(labels)[:, :, None, None], self.offset(labels)[:, :, None, None]
-        if self.training:
-            out: Tensor = super().forward(x) * gain + offset
-            return out
-        return _normalised(self, x, gain, offset)
-
-
-class PlainBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm with the conditional one's signature; labels are not used."""
-
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        if self.training:
-            return super().forward(x)
-        return _normalised(self, x, self.weight[:, None, None], self.bias[:, None, None])
-
-
-def _normalised(norm: nn.BatchNorm2d, x: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
-    """Batch norm in evaluation: one pass over x forwards and one backwards."""
-    assert norm.running_mean is not None and norm.running_var is not None
-    scale = gain * (norm.running_var + norm.eps).rsqrt()[:, None, None]
-    shift = offset - norm.running_mean[:, None, None] * scale
-    return torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype))
-
-
-class Folded(nn.Module):
-    """Stands where a batch norm was that is now part of a convolution."""
-
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        return x
-
-
-def batch_norm(width: int, num_classes: int) -> nn.Module:
-    return ConditionalBatchNorm2d(width, num_classes) if num_classes else PlainBatchNorm2d(width)
-
-
-class UpsampledConv2d(nn.Conv2d):
-    """A 3 x 3 convolution of the input doubled by nearest neighbours."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.interpolate(x, scale_factor=2))
-
-    def as_transposed(self) -> nn.ConvTranspose2d:
-        """The same map as one 4 x 4 transposed convolution of stride 2, in 16 instead of 36 products a pixel.
-
-        Each input pixel, doubled, is a 2 x 2 block of ones; the block convolved with the kernel is the new kernel.
-        """
-        assert self.bias is not None
-        transposed = nn.utils.skip_init(
-            nn.ConvTranspose2d, self.in_channels, self.out_channels, 4, stride=2, padding=1, device=self.weight.device
-        )
-        assert isinstance(transposed, nn.ConvTranspose2d) and transposed.bias is not None
-        kernel = self.weight.detach().flip(2, 3).transpose(0, 1)
-        blocks = [F.pad(kernel, (x, 1 - x, y, 1 - y)) for x in (0, 1) for y in (0, 1)]
-        transposed.weight.data = torch.stack(blocks).sum(0)
-        transposed.bias.data = self.bias.detach().clone()
-        return transposed
+from ganaug.generators.network import load_weights
 
 
 class UpBlock(nn.Module):

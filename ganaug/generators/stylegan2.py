@@ -14,12 +14,16 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from typing_extensions import Self
 
-from ganaug.generators.base import Generator, GeneratorError, load_weights
+from ganaug.errors import GeneratorError
+from ganaug.generators.generator import Generator
+from ganaug.generators.layers import pixel_norm, stage_widths
 from ganaug.generators.layouts import renamed
-from ganaug.generators.progan import pixel_norm, stage_widths
+from ganaug.generators.network import load_weights
+from ganaug.generators.style import MAPPING_LEARNING_RATE, ModulatedConv2d, ToRGB, layer_range, linear, spread
 
-MAPPING_LEARNING_RATE = 0.01  # of the mapping network relative to the rest: its stored weights are so much larger
 AVERAGED_LATENTS = 10_000  # for w's mean where a checkpoint has none
+
+
 # What the originals' options have to be for the tensors to mean what they mean here.
 NVIDIA_OPTIONS = {
     "architecture": "skip",
@@ -34,25 +38,6 @@ def binomial() -> Tensor:
     """The filter [1, 3, 3, 1] in both axes; it sums to four, for doubling leaves three zeros beside each pixel."""
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
     return torch.outer(taps, taps) / 16
-
-
-def linear(in_features: int, out_features: int, *, gain: float = 1.0, bias: float = 0.0) -> nn.Linear:
-    layer = nn.Linear(in_features, out_features)
-    nn.init.normal_(layer.weight, std=gain / math.sqrt(in_features))
-    nn.init.constant_(layer.bias, bias)
-    return layer
-
-
-class ModulatedConv2d(nn.Module):
-    """A convolution whose input features a style scales. The weights' scaling and that of the input are the same."""
-
-    def __init__(self, in_width: int, out_width: int, kernel_size: int, w_dim: int) -> None:
-        super().__init__()
-        self.affine = linear(w_dim, in_width, bias=1.0)
-        self.weight = nn.Parameter(
-            torch.randn(out_width, in_width, kernel_size, kernel_size) / math.sqrt(in_width * kernel_size**2)
-        )
-        self.bias = nn.Parameter(torch.zeros(out_width))
 
 
 class StyledLayer(ModulatedConv2d):
@@ -84,18 +69,6 @@ class StyledLayer(ModulatedConv2d):
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 
-class ToRGB(ModulatedConv2d):
-    """Modulation and 1 x 1 convolution, no demodulation."""
-
-    def __init__(self, in_width: int, channels: int, w_dim: int, clamp: float | None) -> None:
-        super().__init__(in_width, channels, 1, w_dim)
-        self.clamp = clamp
-
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        x = F.conv2d(x * self.affine(w)[:, :, None, None], self.weight, self.bias)
-        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
-
-
 class SynthesisBlock(nn.Module):
     """All that happens at one resolution: one or two styled layers, and the image so far, doubled, added to (skip)."""
 
@@ -115,29 +88,6 @@ class SynthesisBlock(nn.Module):
             return x, added
         kernel = low_pass.expand(image.shape[1], 1, -1, -1)
         return x, F.conv_transpose2d(image, kernel, stride=2, padding=1, groups=image.shape[1]) + added
-
-
-def layer_range(layers: Sequence[int], count: int, latent_space: str) -> range:
-    """``(first, stop)`` as the range of layers whose w directions change.
-
-    Raises:
-        GeneratorError: it is not a range of the ``count`` layers, or the latents are not w.
-    """
-    if latent_space != "w":
-        raise GeneratorError(f'layers={layers!r} is for directions in w: add latent_space="w", or leave layers out.')
-    whole = isinstance(layers, Sequence) and len(layers) == 2 and all(type(layer) is int for layer in layers)
-    if not whole or not 0 <= layers[0] < layers[1] <= count:
-        raise GeneratorError(
-            f"layers should be two integers (first, stop) with 0 <= first < stop <= {count}, the number of layers; "
-            f"got {layers!r}."
-        )
-    return range(*layers)
-
-
-def spread(w: Tensor, layers: range | None, count: int) -> list[Tensor]:
-    """The w of each of ``count`` layers; with a range of layers ``w`` is that of the others and then that of these."""
-    outside, inside = (w, w) if layers is None else w.chunk(2, dim=1)
-    return [inside if k in (layers or ()) else outside for k in range(count)]
 
 
 class StyleGAN2(Generator):

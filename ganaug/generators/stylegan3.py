@@ -14,25 +14,38 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from typing_extensions import Self
 
-from ganaug.generators.base import Generator, GeneratorError, difference, listed, load_weights
+from ganaug.devices import autocast
+from ganaug.errors import GeneratorError, listed
+from ganaug.generators.checks import difference
+from ganaug.generators.generator import Generator
+from ganaug.generators.layers import pixel_norm
 from ganaug.generators.layouts import renamed
-from ganaug.generators.precision import autocast
-from ganaug.generators.progan import pixel_norm
-from ganaug.generators.stylegan2 import MAPPING_LEARNING_RATE, ModulatedConv2d, ToRGB, layer_range, linear, spread
+from ganaug.generators.network import load_weights
+from ganaug.generators.style import MAPPING_LEARNING_RATE, ModulatedConv2d, ToRGB, layer_range, linear, spread
 
 FILTERS = ("up_filter", "down_filter")
+
+
 FILTER_ERROR = 1e-4  # of a checkpoint's filters, relative to the largest tap; rounding is less, another design more
+
+
 LAYER = re.compile(r"(synthesis\.L(\d+)_(\d+)_(\d+))\.")  # of NVIDIA's names: number, pixels with margin, feature maps
+
+
 # NVIDIA's options that are arguments here, and the other ones that it may have: the tensors say what they are, or they
 # matter in training only.
 ARGUMENTS = {
     "channel_base", "channel_max", "num_critical", "first_cutoff", "first_stopband", "last_stopband_rel", "margin_size",
     "output_scale", "filter_size", "lrelu_upsampling", "conv_clamp",
 }  # fmt: skip
+
+
 OTHER_OPTIONS = {
     "z_dim", "c_dim", "w_dim", "img_resolution", "img_channels", "num_layers", "conv_kernel", "use_radial_filters",
     "mapping_kwargs", "magnitude_ema_beta", "num_fp16_res",
 }  # fmt: skip
+
+
 MAPPING_OPTIONS = {"num_layers", "lr_multiplier", "w_avg_beta"}
 
 

@@ -1,21 +1,18 @@
 """Discovery of directions, and the training of inversion encoders."""
 
-from ganaug.training.checkpoint import DiscoveryError
-from ganaug.training.direction_matrix import DirectionMatrix
-from ganaug.training.discovery import Interrupted, discover
-from ganaug.training.inversion import EncoderTrainingError, train_encoder
-from ganaug.training.reconstructor import Reconstructor
-from ganaug.training.settings import DiscoverySettings, EncoderSettings, SettingsError
+from ganaug.training.discovery.discover import discover
+from ganaug.training.discovery.matrix import DirectionMatrix
+from ganaug.training.discovery.reconstructor import Reconstructor
+from ganaug.training.discovery.settings import DiscoverySettings
+from ganaug.training.encoder import EncoderSettings, train_encoder
+from ganaug.training.methods.registry import find_directions
 
 __all__ = [
     "DirectionMatrix",
-    "DiscoveryError",
     "DiscoverySettings",
     "EncoderSettings",
-    "EncoderTrainingError",
-    "Interrupted",
     "Reconstructor",
-    "SettingsError",
     "discover",
+    "find_directions",
     "train_encoder",
 ]

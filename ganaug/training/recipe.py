@@ -6,21 +6,29 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from ganaug.directions import DirectionPack, PackError, bundled_packs
-from ganaug.generators import Generator, GeneratorError, generator_from_distribution
-from ganaug.generators.base import CONFIG_FILE, read_json
-from ganaug.training.methods import METHODS, method_settings
-from ganaug.training.settings import EncoderSettings, Settings, SettingsError
+from ganaug.checkpoints import generator_from_distribution
+from ganaug.errors import GeneratorError, PackError, SettingsError
+from ganaug.files import read_json
+from ganaug.generators import Generator
+from ganaug.generators.generator import CONFIG_FILE
+from ganaug.packs import DirectionPack, bundled_packs
+from ganaug.settings import Settings
+from ganaug.training.encoder import EncoderSettings
+from ganaug.training.methods.registry import METHODS, method_settings
 
 if sys.version_info >= (3, 11):
-    import tomllib
+    pass
 else:
-    import tomli as tomllib
+    pass
+from ganaug.settings import parse_overrides, read_toml
 
 SHARED = {"num_directions", "seed"}
+
+
 """Settings that mean the same for every method."""
+
+
 TABLES = {"generator", "generator_training", "source", "pack", "discovery", "encoder"}
 
 
@@ -90,31 +98,6 @@ def read_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         raise SettingsError(f"{path}: {error}") from error
     licence = str(pack.get("licence", "apache-2.0"))
     return Recipe(path.stem, generator, source, licence, method, settings, encoder)
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; :class:`SettingsError` names it when it is missing or not TOML."""
-    try:
-        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SettingsError(f"there is no recipe {path}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}") from error
-    return content
-
-
-def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
-    """``["steps=100", "schedule=cosine"]`` to ``{"steps": 100, "schedule": "cosine"}``; values as in TOML, or words."""
-    parsed: dict[str, Any] = {}
-    for override in overrides:
-        key, separator, value = override.partition("=")
-        if not separator or not key:
-            raise SettingsError(f"settings are given as key=value, got {override!r}.")
-        try:
-            parsed[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            parsed[key] = value
-    return parsed
 
 
 def load_generator(name: str | Path) -> Generator:

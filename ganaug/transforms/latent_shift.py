@@ -13,47 +13,23 @@ import PIL.Image
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
-from torch.utils.data._utils.collate import default_collate_fn_map
 from torchvision import tv_tensors
 from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as TF
 from torchvision.transforms.v2._utils import _parse_labels_getter
 
-from ganaug.directions import DirectionPack, seeded
-from ganaug.transforms.latent_bank import LatentBank
-from ganaug.transforms.shifting import (
-    BLENDS,
-    Choice,
-    Magnitude,
-    TransformError,
-    check_probability,
-    check_unit_range,
-    inverted,
-    resized,
-    sampled,
-)
+from ganaug.draws import seeded
+from ganaug.errors import TransformError
+from ganaug.images import _as_batch, _from_unit, _is_batch, _like, check_unit_range, resized
+from ganaug.inversion import Latents
+from ganaug.packs import DirectionPack
+from ganaug.transforms.bank import LatentBank
+from ganaug.transforms.choice import BLENDS, Choice, Magnitude, check_probability
+from ganaug.transforms.functional import inverted, sampled
 
 DEFAULT_PACK = "digits"
+
+
 SOURCES = ("auto", "sample", "invert")
-
-
-class Latents(tv_tensors.TVTensor):  # type: ignore[misc]  # torchvision has no types, so its classes are Any
-    """Stored latents that travel in a sample beside their images; other transforms leave them alone.
-
-    They are of the image as it was stored: place LatentShift before flips, crops and whatever else moves pixels.
-
-    Shape: ``(latent_dim,)`` beside one image, ``(N, latent_dim)`` beside a batch.
-    """
-
-    def __new__(cls, data: Any) -> Latents:
-        return torch.as_tensor(data, dtype=torch.float32).as_subclass(cls)
-
-
-def _collate_latents(batch: Sequence[Latents], **_: Any) -> Latents:
-    return Latents(torch.stack([latents.as_subclass(Tensor) for latents in batch]))
-
-
-default_collate_fn_map[Latents] = _collate_latents
 
 
 class LatentShift(v2.Transform):  # type: ignore[misc]  # as above
@@ -426,28 +402,6 @@ def _as_tensor(labels: Any) -> Any:
         return torch.as_tensor(np.asarray(labels))
     except (TypeError, ValueError):
         return labels
-
-
-def _is_batch(image: Any) -> bool:
-    return isinstance(image, Tensor) and image.ndim == 4
-
-
-def _as_batch(image: Any) -> Tensor:
-    """``(N, C, H, W)`` of a PIL image, one image or a batch."""
-    tensor = image.as_subclass(Tensor) if isinstance(image, Tensor) else TF.pil_to_tensor(image)
-    return tensor if tensor.ndim == 4 else tensor[None]
-
-
-def _like(batch: Tensor, image: Any) -> Any:
-    """A batch as what the image was."""
-    if isinstance(image, PIL.Image.Image):
-        return TF.to_pil_image(batch[0])
-    output = batch if image.ndim == 4 else batch[0]
-    return tv_tensors.wrap(output, like=image) if isinstance(image, tv_tensors.TVTensor) else output
-
-
-def _from_unit(images: Tensor, dtype: torch.dtype) -> Tensor:
-    return (images * 255).round().to(torch.uint8) if dtype == torch.uint8 else images.to(dtype)
 
 
 def _rank_generator() -> torch.Generator | None:

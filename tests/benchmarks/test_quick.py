@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from matplotlib.pyplot import imread
 
-from ganaug import DirectionPack
+from ganaug.packs import DirectionPack
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -16,9 +16,9 @@ from ganaug.evaluation import (
     train_classifier,
     train_segmenter,
 )
-from ganaug.evaluation.data import to_float, to_uint8
 from ganaug.evaluation.labels import wilson_lower_bound
 from ganaug.generators import Generator
+from ganaug.images import to_float, to_uint8
 
 
 def scenes(labels: torch.Tensor, ground: torch.Tensor, size: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

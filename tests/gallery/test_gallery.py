@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ganaug.directions import DirectionPack
 from ganaug.gallery import before_after_sheet, contact_sheet, direction_strip, write_page
 from ganaug.gallery.sheet import tile, walk
 from ganaug.generators import SNGAN
+from ganaug.packs import DirectionPack
 
 
 @pytest.fixture(scope="module")

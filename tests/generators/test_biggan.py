@@ -5,9 +5,11 @@ import torch
 from pytorch_pretrained_biggan import BigGAN as PublishedBigGANDeep
 from pytorch_pretrained_biggan import BigGANConfig
 
-from ganaug.directions import DirectionPack
-from ganaug.generators import Generator, GeneratorError, convert_checkpoint
-from ganaug.generators.biggan import BigGAN, BigGANDeep, looks_like_biggan, looks_like_biggan_deep
+from ganaug.checkpoints import convert_checkpoint
+from ganaug.errors import GeneratorError
+from ganaug.generators import BigGAN, BigGANDeep, Generator
+from ganaug.generators.biggan import looks_like_biggan, looks_like_biggan_deep
+from ganaug.packs import DirectionPack
 from ganaug.training import discover
 from ganaug.transforms import LatentShift
 

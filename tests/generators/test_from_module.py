@@ -9,10 +9,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ganaug.directions import DirectionPack
-from ganaug.generators import Generator, GeneratorError, ModuleGenerator, base
-from ganaug.training import discover
-from ganaug.training.methods import find_directions
+from ganaug.errors import GeneratorError
+from ganaug.generators import Generator, ModuleGenerator
+from ganaug.generators import generator as base
+from ganaug.packs import DirectionPack
+from ganaug.training import discover, find_directions
 from ganaug.transforms import LatentShift
 
 SIZES = {"latent_dim": 5, "image_size": 8, "channels": 3}

@@ -5,7 +5,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ganaug.generators import DCGAN, SNGAN, Generator, GeneratorError
+from ganaug.errors import GeneratorError
+from ganaug.generators import DCGAN, SNGAN, Generator
 
 
 def sngan(**options):

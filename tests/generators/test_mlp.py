@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from ganaug.generators import MLP, Generator, GeneratorError, convert_checkpoint
+from ganaug.checkpoints import convert_checkpoint
+from ganaug.errors import GeneratorError
+from ganaug.generators import MLP, Generator
 
 
 def trained(*layers):

@@ -4,8 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from ganaug.generators import GeneratorError, convert_checkpoint
-from ganaug.generators.progan import ProGAN, looks_like_progan, pixel_norm
+from ganaug.checkpoints import convert_checkpoint
+from ganaug.errors import GeneratorError
+from ganaug.generators import ProGAN
+from ganaug.generators.layers import pixel_norm
+from ganaug.generators.progan import looks_like_progan
 from ganaug.training import discover
 
 WIDTHS = (12, 8, 8, 6)

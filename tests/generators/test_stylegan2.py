@@ -5,12 +5,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ganaug.directions import DirectionPack, PackError
-from ganaug.generators import Encoder, GeneratorError, convert_checkpoint
-from ganaug.generators.stylegan2 import StyleGAN2, looks_like_stylegan2
-from ganaug.training import discover
-from ganaug.training.contrastive import contrastive
-from ganaug.training.methods import find_directions
+from ganaug.checkpoints import convert_checkpoint
+from ganaug.errors import GeneratorError, PackError
+from ganaug.generators import Encoder, StyleGAN2
+from ganaug.generators.stylegan2 import looks_like_stylegan2
+from ganaug.packs import DirectionPack
+from ganaug.training import discover, find_directions
+from ganaug.training.methods.contrastive import contrastive
 from ganaug.transforms import LatentShift
 
 WIDTHS = (12, 8, 6)

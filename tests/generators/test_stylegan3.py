@@ -10,8 +10,10 @@ import scipy.special
 import torch
 from torch.nn import functional as F
 
-from ganaug.generators import GeneratorError, convert_checkpoint
-from ganaug.generators.stylegan3 import StyleGAN3, looks_like_stylegan3
+from ganaug.checkpoints import convert_checkpoint
+from ganaug.errors import GeneratorError
+from ganaug.generators import StyleGAN3
+from ganaug.generators.stylegan3 import looks_like_stylegan3
 from ganaug.training import discover
 
 SMALL = {

@@ -4,17 +4,11 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ganaug.generators import DCGAN, SNGAN, Generator, GeneratorError
-from ganaug.generators.stylegan2 import StyleGAN2
-from ganaug.training.closed_form import (
-    IncrementalPCA,
-    affine_layers,
-    first_projection,
-    fix_signs,
-    ganspace,
-    layer_output,
-    sefa,
-)
+from ganaug.errors import GeneratorError
+from ganaug.generators import DCGAN, SNGAN, Generator, StyleGAN2
+from ganaug.training.methods.features import affine_layers, fix_signs, layer_output
+from ganaug.training.methods.ganspace import IncrementalPCA, ganspace
+from ganaug.training.methods.sefa import first_projection, sefa
 
 
 def tiny(num_classes: int = 0) -> SNGAN:

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ganaug.generators import DCGAN, SNGAN, Generator, GeneratorError
-from ganaug.training import DiscoveryError, SettingsError
-from ganaug.training.contrastive import contrastive, contrastive_loss, middle_layer
+from ganaug.errors import DiscoveryError, GeneratorError, SettingsError
+from ganaug.generators import DCGAN, SNGAN, Generator
+from ganaug.training.methods.contrastive import contrastive, contrastive_loss, middle_layer
 
 QUICK = {"steps": 3, "batch_size": 3, "precision": "float32", "show_progress": False}
 

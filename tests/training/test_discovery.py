@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from ganaug.generators import DCGAN, SNGAN, Generator, GeneratorError
-from ganaug.generators.stylegan2 import StyleGAN2
-from ganaug.training import DiscoveryError, DiscoverySettings, Interrupted, SettingsError, discover
-from ganaug.training.checkpoint import write_checkpoint
-from ganaug.training.discovery import Run
+from ganaug.errors import DiscoveryError, GeneratorError, Interrupted, SettingsError
+from ganaug.generators import DCGAN, SNGAN, Generator, StyleGAN2
+from ganaug.training import DiscoverySettings, discover
+from ganaug.training.discovery.checkpoint import write_checkpoint
+from ganaug.training.discovery.discover import Run
 
 QUICK = {
     "num_directions": 4,
@@ -162,7 +162,8 @@ def test_discovery_leaves_the_global_random_state_alone():
 SCRIPT = """
 import sys, torch
 from ganaug.generators import SNGAN
-from ganaug.training import Interrupted, discover
+from ganaug.errors import Interrupted
+from ganaug.training import discover
 torch.manual_seed(0)
 torch.set_num_threads(1)
 generator = SNGAN(latent_dim=8, channels=1, widths=(8, 8, 8, 8)).freeze()

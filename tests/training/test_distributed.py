@@ -10,8 +10,8 @@ import time
 import pytest
 import torch
 
-from ganaug.directions import DirectionPack
 from ganaug.generators import SNGAN
+from ganaug.packs import DirectionPack
 from ganaug.training import discover
 
 SETTINGS = {
@@ -111,14 +111,14 @@ def test_a_run_of_two_goes_on_with_two(tmp_path, generator):
         "import sys\n"
         "from ganaug.generators import Generator\n"
         "from ganaug.training import discover\n"
-        "from ganaug.training.distributed import process_group\n"
+        "from ganaug.training.discovery.distributed import process_group\n"
         f"settings = {SETTINGS!r}\n"
         f"generator = Generator.from_pretrained({str(tmp_path / 'generator')!r})\n"
         "class Enough(Exception): pass\n"
         "def stop(run):\n"
         "    if run.step == 7: raise Enough\n"
         "with process_group('cpu'):\n"
-        "    from ganaug.training.discovery import Run\n"
+        "    from ganaug.training.discovery.discover import Run\n"
         "    step = Run.train_step\n"
         "    if sys.argv[2] == 'broken':\n"
         "        Run.train_step = lambda run: (stop(run), step(run))\n"

@@ -2,16 +2,18 @@ from pathlib import Path
 
 import pytest
 
-from ganaug.directions import bundled_packs
-from ganaug.training import DiscoverySettings, SettingsError
-from ganaug.training.recipe import load_generator, parse_overrides, read_recipe
+from ganaug.errors import SettingsError
+from ganaug.packs import bundled_packs
+from ganaug.settings import parse_overrides
+from ganaug.training import DiscoverySettings
+from ganaug.training.recipe import load_generator, read_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "training").glob("*.toml"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_bundled_pack_was_made_by_the_recipe_of_its_name(path):
-    from ganaug.directions import DirectionPack
+    from ganaug.packs import DirectionPack
 
     recipe = read_recipe(path)
     pack = DirectionPack.from_pretrained(path.stem)

@@ -4,7 +4,7 @@ from torch.nn import functional as F
 
 from ganaug.generators import DCGAN, SNGAN
 from ganaug.training import Reconstructor
-from ganaug.training.reconstructor import UnfoldedConv2d, default_reconstructor
+from ganaug.training.discovery.reconstructor import UnfoldedConv2d, default_reconstructor
 
 
 @pytest.mark.parametrize(

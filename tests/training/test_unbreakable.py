@@ -12,10 +12,11 @@ from contextlib import contextmanager
 import pytest
 import torch
 
+from ganaug.errors import DiscoveryError, SettingsError
 from ganaug.generators import SNGAN
-from ganaug.training import DiscoveryError, DiscoverySettings, SettingsError, discover
-from ganaug.training.checkpoint import Metrics, write_checkpoint
-from ganaug.training.discovery import Run
+from ganaug.training import DiscoverySettings, discover
+from ganaug.training.discovery.checkpoint import Metrics, write_checkpoint
+from ganaug.training.discovery.discover import Run
 
 SETTINGS = {
     "num_directions": 4,

@@ -8,9 +8,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from ganaug.directions import DirectionPack, PackError, invert, refine
+from ganaug.errors import PackError
 from ganaug.generators import Encoder
-from ganaug.transforms import Latents, LatentShift
+from ganaug.inversion import Latents, invert, refine
+from ganaug.packs import DirectionPack
+from ganaug.transforms import LatentShift
 
 
 def photographs(count=6, size=(32, 32), channels=3):

@@ -8,9 +8,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from ganaug.directions import DirectionPack
+from ganaug.errors import TransformError
 from ganaug.generators import SNGAN, Generator
-from ganaug.transforms import LatentShift, TransformError
+from ganaug.packs import DirectionPack
+from ganaug.transforms import LatentShift
 
 
 def batch(count=16, size=(32, 32), dtype=torch.float32):

@@ -10,8 +10,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from ganaug.directions import DirectionPack, PackError
+from ganaug.errors import PackError
 from ganaug.generators import SNGAN
+from ganaug.packs import DirectionPack
 from ganaug.transforms import LatentShift
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")

@@ -1,0 +1,117 @@
+"""Masks for nothing: where background directions leave an image alone, or turn it the other way, is the object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ganaug.devices import autocast
+from ganaug.images import to_uint8
+from ganaug.packs import DirectionPack
+
+
+class PseudoMasks(NamedTuple):
+    """Generated images ``(N, C, H, W)`` uint8, their masks ``(N, 1, H, W)`` uint8 (255 inside the object, 0 outside),
+    and labels ``(N,)``, or None for an unconditional generator."""
+
+    images: Tensor
+    masks: Tensor
+    labels: Tensor | None
+
+
+@torch.no_grad()
+def pseudo_masks(
+    pack: DirectionPack,
+    direction: str | int | Sequence[str | int],
+    count: int,
+    *,
+    shifts: int = 2,
+    magnitudes: tuple[float, float] | None = None,
+    threshold: float = 0.25,
+    area: tuple[float, float] = (0.02, 0.5),
+    batch_size: int = 250,
+    max_draws: int = 20,
+    seed: int = 0,
+    precision: str = "bfloat16",
+) -> PseudoMasks:
+    """Draw images with masks of their object, by means of directions that change the background.
+
+    Weakly-supervised segmentation as in Voynov & Babenko (ICML 2020), section 5, and beyond it: several shifts, along
+    several directions at once. Each latent is drawn with ``shifts`` backgrounds; the object is where pixels do not
+    follow the background (:func:`object_masks`). Two shifts along one direction are the paper's difference of two
+    images. More shifts and directions give better masks: what a single direction happens to leave alone in the
+    background, others change. Masks that cover too little or too much of the image are dropped, with their images.
+
+    Args:
+        direction: a name or an index of the pack, or several.
+        count: images wanted.
+        shifts: how many backgrounds each latent is drawn with. 2: both ends of the magnitudes; more: uniformly random
+            between them, along each direction on its own.
+        magnitudes: the two ends, in latent units; by default those of each direction's range.
+        threshold: see :func:`object_masks`.
+        area: smallest and largest share of the image that a mask may cover.
+        max_draws: at most so many times ``count`` images are drawn.
+
+    Returns:
+        The images of the latents as they were drawn, unshifted, each with its mask.
+
+    Raises:
+        ValueError: no direction, fewer than two shifts, or fewer than ``count`` masks passed the area filter.
+    """
+    named = [direction] if isinstance(direction, str | int) else list(direction)
+    if not named or shifts < 2:
+        raise ValueError(f"at least one direction and two shifts are needed, not {len(named)} and {shifts}.")
+    generator, indices = pack.generator, [pack.index(each) for each in named]
+    along = pack.directions[indices].to(generator.device)
+    low, high = torch.tensor([magnitudes or pack.ranges[index] for index in indices]).T
+    rng = torch.Generator().manual_seed(seed)
+    images, masks, labels = [], [], []
+    kept = drawn = 0
+    while kept < count and drawn < max_draws * count:
+        z, classes = generator.sample_latents(batch_size, rng=rng), generator.sample_labels(batch_size, rng=rng)
+        where = low + (high - low) * torch.rand(shifts, batch_size, len(indices), generator=rng)
+        if shifts == 2:
+            where[0], where[1] = low, high
+        with autocast(generator.device, precision):
+            shown = generator(z, classes)
+            shifted = [generator(z + each.to(z.device) @ along, classes).float() for each in where]
+        found = object_masks(torch.stack(shifted), threshold=threshold)
+        share = found.float().mean((1, 2, 3))
+        good = (share >= area[0]) & (share <= area[1])
+        images.append(to_uint8(shown[good]).cpu())
+        masks.append(found[good].to(torch.uint8).mul(255).cpu())
+        if classes is not None:
+            labels.append(classes[good].cpu())
+        kept, drawn = kept + int(good.sum()), drawn + batch_size
+    if kept < count:
+        raise ValueError(
+            f"{count} images were wanted, and of {drawn} drawn {kept} had a mask that covers between {area[0]:.0%} and "
+            f"{area[1]:.0%} of them. Choose another direction, wider magnitudes, another threshold or area."
+        )
+    return PseudoMasks(
+        torch.cat(images)[:count], torch.cat(masks)[:count], torch.cat(labels)[:count] if labels else None
+    )
+
+
+def object_masks(shifted: Tensor, *, threshold: float = 0.25) -> Tensor:
+    """Where the object is in images drawn with several backgrounds.
+
+    The slope of each pixel on the background, whose value is the channel's median over the image, by least squares
+    over the shifts and channels: 1 where a pixel follows the background, 0 where it stays, negative where it turns the
+    other way. The object is where the slope is under the threshold. With two shifts of a grey image it is the pixel's
+    difference over the median's.
+
+    Args:
+        shifted: ``(shifts, N, C, H, W)`` float, at least two shifts.
+        threshold: the smallest slope of the background, less than 1.
+
+    Returns:
+        ``(N, 1, H, W)`` bool; nowhere True in images whose background stays as it is.
+    """
+    background = shifted.flatten(3).median(3).values[..., None, None]
+    background = background - background.mean(0)
+    together = ((shifted - shifted.mean(0)) * background).sum((0, 2))
+    return (together < threshold * background.square().sum((0, 2)))[:, None]

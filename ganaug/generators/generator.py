@@ -1,0 +1,390 @@
+"""The frozen generator every other part of ganaug builds on."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from huggingface_hub import ModelHubMixin, hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from torch import Tensor, nn
+from typing_extensions import Self
+
+if TYPE_CHECKING:
+    from ganaug.generators.module import LabelForm, LatentShape, ModuleGenerator
+from ganaug.errors import GeneratorError, listed
+from ganaug.files import read_json, write_json
+from ganaug.generators.checks import ROUNDING, _same, difference
+from ganaug.generators.network import FrozenNetwork, load_network
+
+CONFIG_FILE = "config.json"
+
+
+WEIGHTS_FILE = "generator.safetensors"
+
+
+class Generator(
+    FrozenNetwork,
+    ModelHubMixin,
+    library_name="ganaug",
+    tags=["ganaug", "gan", "image-generation"],
+    paper_url="https://arxiv.org/abs/2002.03754",
+):
+    """A network from latents to images in [-1, 1].
+
+    Architectures subclass it and implement :meth:`synthesize`; a network of your own becomes one with
+    :meth:`from_module`. Generators that :meth:`from_pretrained`, :meth:`from_module` and ``ganaug convert`` return
+    are frozen: in evaluation mode, no weight requiring a gradient.
+
+    Args:
+        latent_dim: length of one latent.
+        image_size: height and width of the images, in pixels.
+        channels: 1 (grey) or 3 (colour).
+        num_classes: number of classes, 0 for an unconditional generator.
+
+    Shape:
+        - latents: ``(N, latent_dim)`` float, drawn from N(0, I) by :meth:`sample_latents`
+        - labels: ``(N,)`` int64 in ``[0, num_classes)``, for class-conditional generators only
+        - output: ``(N, channels, image_size, image_size)`` float in [-1, 1]
+
+    Example:
+        >>> from ganaug.generators import SNGAN
+        >>> generator = SNGAN(latent_dim=8, channels=1, widths=(16, 16, 16, 16)).freeze()
+        >>> generator(generator.sample_latents(2)).shape
+        torch.Size([2, 1, 32, 32])
+    """
+
+    architecture: ClassVar[str] = ""
+    recomputes: bool | None = None
+    """Whether gradients with respect to the latents compute activations again instead of keeping them; None where the
+    architecture can't."""
+    latent_space: str = "z"
+    """What the latents are: "z", drawn from N(0, I), or "w", what a mapping network makes of it."""
+    directions_within: slice = slice(None)
+    """The coordinates of a latent that directions may change, a range without gaps; all of them by default."""
+
+    def __init__(self, *, latent_dim: int, image_size: int, channels: int, num_classes: int = 0) -> None:
+        super().__init__()
+        for name, value, least in (
+            ("latent_dim", latent_dim, 1),
+            ("image_size", image_size, 1),
+            ("num_classes", num_classes, 0),
+        ):
+            if not isinstance(value, int) or value < least:
+                raise GeneratorError(f"{name} should be an integer of at least {least}, got {value!r}.")
+        if channels not in (1, 3):
+            raise GeneratorError(f"channels should be 1 (grey) or 3 (colour), got {channels!r}.")
+        self.latent_dim = latent_dim
+        self.image_size = image_size
+        self.channels = channels
+        self.num_classes = num_classes
+
+    # -- what a generator does -------------------------------------------------------------------------------------
+
+    def synthesize(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        """Draw images from checked latents ``(N, latent_dim)`` and labels ``(N,)`` (None if unconditional)."""
+        raise GeneratorError(f"{type(self).__name__} does not implement synthesize(latents, labels).")
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Images ``(N, channels, image_size, image_size)`` in [-1, 1] of latents ``(N, latent_dim)``.
+
+        Raises:
+            GeneratorError: latents of another shape; labels missing, out of range, of another number, or given to
+                an unconditional generator.
+        """
+        if latents.ndim != 2 or latents.shape[1] != self.latent_dim:
+            raise GeneratorError(
+                f"latents should have shape (N, {self.latent_dim}), got {tuple(latents.shape)}. "
+                f"This generator's latent_dim is {self.latent_dim}."
+            )
+        if self.num_classes == 0 and labels is not None:
+            raise GeneratorError("labels were given, but this generator is unconditional: call it with latents alone.")
+        if self.num_classes > 0:
+            self.check_labels(labels, len(latents))
+        return self.synthesize(latents, labels if labels is None else labels.long())
+
+    @torch.no_grad()
+    def fused(self) -> Self:
+        """A frozen copy that draws the same images, to rounding, in less time: for evaluation, not to be saved.
+
+        Batch norms are folded into the convolutions before them where that is exact, and an upsampling by nearest
+        neighbours into the one after it. The generator itself, frozen, where its architecture has nothing to fuse.
+        """
+        if type(self)._fuse is Generator._fuse:
+            return self.freeze()
+        fused = copy.deepcopy(self).freeze()
+        fused._fuse()
+        return fused.freeze()
+
+    def _fuse(self) -> None:
+        """Replace layers of a frozen copy by cheaper ones; architectures that know how override it."""
+
+    def check_labels(self, labels: Tensor | None, count: int) -> None:
+        """Raise :class:`GeneratorError` unless ``labels`` is ``(count,)`` integers in ``[0, num_classes)``."""
+        wanted = f"labels of shape ({count},) with integers from 0 to {self.num_classes - 1}"
+        if labels is None:
+            raise GeneratorError(f"this generator is class-conditional and needs {wanted}; none were given.")
+        if labels.is_floating_point() or labels.shape != (count,):
+            raise GeneratorError(f"expected {wanted}, got {labels.dtype} of shape {tuple(labels.shape)}.")
+        if labels.device.type == "cpu" and count and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
+            raise GeneratorError(f"expected {wanted}, got values from {int(labels.min())} to {int(labels.max())}.")
+
+    def sample_latents(self, count: int, *, rng: torch.Generator | None = None) -> Tensor:
+        """Draw ``(count, latent_dim)`` float32 latents from N(0, I), on the generator's device.
+
+        With ``rng`` (a ``torch.Generator``) the draw is made on that generator's device and then moved.
+        """
+        device = rng.device if rng is not None else self.device
+        return torch.randn(count, self.latent_dim, generator=rng, device=device).to(self.device)
+
+    def sample_labels(self, count: int, *, rng: torch.Generator | None = None) -> Tensor | None:
+        """Draw ``(count,)`` uniform labels, or None for an unconditional generator."""
+        if self.num_classes == 0:
+            return None
+        device = rng.device if rng is not None else self.device
+        return torch.randint(self.num_classes, (count,), generator=rng, device=device).to(self.device)
+
+    @torch.no_grad()
+    def check(self) -> Self:
+        """Draw two images and compare them with what the generator promises; returns the generator itself.
+
+        Buffers and torch's global random state are afterwards as they were before.
+
+        Raises:
+            GeneratorError: the network can't be called with such latents (and labels), or changes its buffers when it
+                is; a wrong shape or type, NaN or Inf, values outside [-1, 1], or an image that does not depend on its
+                latent.
+        """
+        with self._own_rng():
+            self._first_draw()
+        return self
+
+    def _own_rng(self) -> AbstractContextManager[None]:
+        """What is drawn from torch's global random state within leaves no trace."""
+        return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
+
+    @torch.no_grad()
+    def _first_draw(self) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Two latents, one label for both (or None), and their images, checked."""
+        rng = torch.Generator().manual_seed(0)
+        latents, labels = self.sample_latents(2, rng=rng), self.sample_labels(1, rng=rng)
+        labels = labels if labels is None else labels.expand(2)
+        images = self._trial(latents, labels)
+        if difference(images[0], images[1]) < ROUNDING:
+            raise GeneratorError("two different latents gave the same image: the generator ignores its latents.")
+        return latents, labels, images
+
+    @torch.no_grad()
+    def _trial(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        """Draw two images and check what one call shows."""
+        before = {name: buffer.clone() for name, buffer in self.named_buffers()}
+        try:
+            images: Tensor = self(latents, labels)
+        except GeneratorError:
+            raise
+        except Exception as error:  # a network of anyone's may raise anything
+            raise GeneratorError(self._call_failed(error, labels)) from error
+        finally:
+            changed = [name for name, buffer in self.named_buffers() if not _same(buffer, before.get(name, buffer))]
+            for name in changed:
+                self.get_buffer(name).data = before[name]
+        if changed:
+            raise GeneratorError(
+                f"drawing images changed the network's buffers ({listed(changed)}), which were put back: in evaluation "
+                "mode they should stay as they are. Update running statistics only if self.training."
+            )
+        self._check_shape(images)
+        if not torch.isfinite(images).all():
+            raise GeneratorError("the generator returned NaN or Inf for latents drawn from N(0, I). Check its weights.")
+        self._check_values(images)
+        return images
+
+    def _call_failed(self, error: Exception, labels: Tensor | None) -> str:
+        given = f"latents of shape (2, {self.latent_dim})" + ("" if labels is None else " and labels of shape (2,)")
+        return f"calling the network with {given} failed ({error}). Check latent_dim and num_classes."
+
+    def _check_shape(self, images: Tensor) -> None:
+        expected = (2, self.channels, self.image_size, self.image_size)
+        if not isinstance(images, Tensor) or images.shape != expected or not images.is_floating_point():
+            got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+            raise GeneratorError(
+                f"the generator returned {got} for two latents, expected floats of shape {expected}. "
+                "Check latent_dim, image_size and channels."
+            )
+
+    def _check_values(self, images: Tensor) -> None:
+        low, high = images.min().item(), images.max().item()
+        if low < -1.001 or high > 1.001 or (low >= 0 and high - low > 0.5):
+            raise GeneratorError(
+                f"the generator returned values from {low:.3g} to {high:.3g}, expected [-1, 1]. "
+                "Rescale its output: for [0, 1] return 2 * x - 1, for [0, 255] return x / 127.5 - 1."
+            )
+
+    # -- weights and configuration ----------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What it takes to build the network again: its architecture's name and constructor arguments."""
+        arguments = self._hub_mixin_config
+        if not isinstance(arguments, dict):
+            raise GeneratorError(f"{type(self).__name__} has no constructor arguments to build it again with.")
+        return {"architecture": self.architecture, **arguments}
+
+    @staticmethod
+    def from_module(
+        module: nn.Module,
+        *,
+        latent_dim: int,
+        image_size: int,
+        channels: int,
+        num_classes: int = 0,
+        latent_shape: LatentShape = "vector",
+        value_range: tuple[float, float] = (-1.0, 1.0),
+        labels: LabelForm = "index",
+        embedding: Callable[[Tensor], Any] | None = None,
+        label_keyword: str | None = None,
+    ) -> ModuleGenerator:
+        """Make any network a generator, and check on four images that it is what was said of it.
+
+        The network itself is frozen: put in evaluation mode, no weight requiring a gradient. The check leaves weights,
+        buffers and torch's random state as they were.
+
+        Args:
+            module: called as ``module(latents)``, or ``module(latents, labels)`` when ``num_classes`` is positive;
+                returns images, a tensor ``(N, channels, image_size, image_size)`` of any float type, which becomes
+                float32. They depend on latents and labels alone: no noise, no dropout, no statistics of the batch.
+            latent_dim, image_size, channels, num_classes: see :class:`Generator`.
+            latent_shape: the latents that ``module`` takes: ``"vector"`` for ``(N, latent_dim)``, ``"map"`` for
+                ``(N, latent_dim, 1, 1)``, as DCGANs do.
+            value_range: black and white in what ``module`` returns: (-1, 1), (0, 1), (0, 255) or any other. The
+                generator's images are rescaled to [-1, 1].
+            labels: how they go in: ``"index"`` for int64 ``(N,)``, ``"one_hot"`` for float ``(N, num_classes)``,
+                ``"embedding"`` for ``embedding(labels)``.
+            embedding: from int64 ``(N,)`` to what ``module`` takes, such as BigGAN's ``G.shared``. A module, or a
+                function that ``pickle`` finds by its name if the generator is to be pickled.
+            label_keyword: labels go in under this name, ``module(latents, label_keyword=labels)``, not by position.
+
+        Raises:
+            GeneratorError: an impossible argument, or what the module takes or returns differs from what was said of
+                it: its shape, type or range; it can't be called so; NaN or Inf; it ignores its latents or its labels;
+                it changes its buffers; or it draws another image for the same latent, called again or in another
+                batch.
+
+        Example:
+            >>> from torch import nn
+            >>> net = nn.Sequential(nn.ConvTranspose2d(100, 3, 32), nn.Sigmoid())
+            >>> generator = Generator.from_module(
+            ...     net, latent_dim=100, image_size=32, channels=3, latent_shape="map", value_range=(0, 1)
+            ... )
+            >>> generator(generator.sample_latents(2)).shape
+            torch.Size([2, 3, 32, 32])
+        """
+        from ganaug.generators.module import ModuleGenerator
+
+        generator = ModuleGenerator(
+            module,
+            latent_dim=latent_dim,
+            image_size=image_size,
+            channels=channels,
+            num_classes=num_classes,
+            latent_shape=latent_shape,
+            value_range=value_range,
+            labels=labels,
+            embedding=embedding,
+            label_keyword=label_keyword,
+        )
+        return generator.freeze().check_repeatable()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
+        """Load a frozen generator from a folder or a Hub id; options as in ``huggingface_hub.hf_hub_download``.
+
+        Raises:
+            GeneratorError: nothing is found there, or what is found is damaged, of an unknown architecture, or has
+                another hash than its config names.
+        """
+        name = str(pretrained_model_name_or_path)
+        try:
+            # Not super().from_pretrained, which reads config.json without our checks.
+            return cls._from_pretrained(model_id=name, **options)
+        except (HFValidationError, LocalEntryNotFoundError, HfHubHTTPError) as error:
+            raise GeneratorError(f"there is no generator {name!r}, neither a folder nor on the Hub: {error}") from error
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        self.save_weights(save_directory / WEIGHTS_FILE)
+        write_json(save_directory / CONFIG_FILE, {**self.config, "sha256": self.weights_sha256()})
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        **unknown: Any,
+    ) -> Self:
+        if unknown:
+            raise TypeError(f"from_pretrained got options that it does not know: {', '.join(unknown)}.")
+
+        def locate(name: str) -> Path:
+            if os.path.isdir(model_id):
+                return Path(model_id, name)
+            return Path(
+                hf_hub_download(
+                    model_id,
+                    name,
+                    revision=revision,
+                    cache_dir=cache_dir,
+                    force_download=force_download,
+                    local_files_only=local_files_only,
+                    token=token,
+                )
+            )
+
+        try:
+            config = read_json(locate(CONFIG_FILE))
+            weights = locate(WEIGHTS_FILE)
+        except LocalEntryNotFoundError:
+            raise  # a kind of EntryNotFoundError, but it says that the Hub was not asked or could not be reached
+        except EntryNotFoundError as error:
+            raise GeneratorError(f"{model_id} is not a ganaug generator: {error}") from error
+        sha256 = config.pop("sha256", None)
+        generator = build_generator(config, weights=weights, sha256=sha256)
+        if not isinstance(generator, cls):
+            raise GeneratorError(f"{model_id} holds a {type(generator).__name__}, not a {cls.__name__}.")
+        return generator
+
+
+def build_generator(config: Mapping[str, Any], *, weights: Path, sha256: str | None = None) -> Generator:
+    """Build a frozen generator from its config and a safetensors file of its weights.
+
+    Raises:
+        GeneratorError: an unknown architecture, arguments it doesn't take, a damaged file, missing, extra or
+            mis-shaped tensors, or weights whose SHA-256 is not ``sha256``.
+    """
+    from ganaug.generators import ARCHITECTURES
+    from ganaug.generators.module import ModuleGenerator
+
+    arguments = dict(config)
+    name = arguments.pop("architecture", None)
+    if not isinstance(name, str) or name not in ARCHITECTURES:
+        hint = (
+            "It was made with Generator.from_module: build it the same way and pass it as generator=…"
+            if name == ModuleGenerator.architecture
+            else f"Known: {', '.join(sorted(ARCHITECTURES))}."
+        )
+        raise GeneratorError(f"{weights.parent}: unknown generator architecture {name!r}. {hint}")
+    try:
+        with torch.device("meta"):  # nothing is allocated for what a config asks before the file is seen to hold it
+            generator: Generator = ARCHITECTURES[name](**arguments)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise GeneratorError(f"{weights.parent}: config does not fit architecture {name!r}: {error}") from error
+    return load_network(generator, weights, sha256=sha256)

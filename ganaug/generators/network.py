@@ -1,0 +1,108 @@
+"""What generators and encoders share: a config, and hashed safetensors weights."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from ganaug.devices import in_channels_last
+from ganaug.errors import GeneratorError, listed
+from ganaug.files import write_safetensors
+
+
+class FrozenNetwork(nn.Module, ABC):
+    """What generators and encoders share: a config to build them again with, and hashed safetensors weights."""
+
+    contiguous_width: ClassVar[float] = math.inf
+    """Input features from which on a convolution's loaded weights are contiguous. channels_last is faster, but oneDNN's
+    kernel for it adds up all products of a pixel in one float32: its error is up to ten times that of the other."""
+
+    @property
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """What it takes to build the network again, JSON values only."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
+    def freeze(self) -> Self:
+        """Evaluation mode, and no weight requires a gradient; returns the network itself."""
+        return self.eval().requires_grad_(False)
+
+    def arrange(self) -> Self:
+        """Put weights in channels_last, or contiguous from ``contiguous_width`` on; returns the network itself."""
+        in_channels_last(self)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.in_channels >= self.contiguous_width:
+                layer.to(memory_format=torch.contiguous_format)
+        return self
+
+    def weights_sha256(self) -> str:
+        """SHA-256 of all weights: names, types, shapes and bytes in order of name, whatever file they came in."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def save_weights(self, path: Path) -> None:
+        """Write all weights to one safetensors file, beside it first, then renamed."""
+        write_safetensors(path, self.state_dict())
+
+
+N = TypeVar("N", bound=FrozenNetwork)
+
+
+def load_network(network: N, path: Path, *, sha256: str | None) -> N:
+    """Load a safetensors file into a network built without memory (``torch.device("meta")``), and freeze it.
+
+    Raises:
+        GeneratorError: a missing or damaged file, missing, extra or mis-shaped tensors, or weights whose SHA-256 is
+            not ``sha256``.
+    """
+    try:
+        # From bytes, for load_file maps the file: whoever wrote into it later would change the network.
+        state = load(path.read_bytes())
+    except FileNotFoundError as error:
+        raise GeneratorError(f"{path} is missing: weights should be there.") from error
+    except (SafetensorError, OSError) as error:
+        raise GeneratorError(f"{path} is not a whole safetensors file ({error}). Fetch or write it again.") from error
+    load_weights(network, state, origin=str(path))
+    if sha256 is not None and (found := network.weights_sha256()) != sha256:
+        raise GeneratorError(
+            f"{path} holds weights with SHA-256 {found}, but the config names {sha256}: "
+            "this is another network, or the file was changed."
+        )
+    return network
+
+
+def load_weights(network: N, state: Mapping[str, Tensor], *, origin: str) -> N:
+    """Load a state dict, every tensor accounted for; freeze the network and arrange its memory.
+
+    Raises:
+        GeneratorError: names the missing, extra and mis-shaped tensors.
+    """
+    wanted = network.state_dict()
+    complaints = [f"missing {name}" for name in wanted.keys() - state.keys()]
+    complaints += [f"unexpected {name}" for name in state.keys() - wanted.keys()]
+    complaints += [
+        f"{name} is {state[name].dtype} {tuple(state[name].shape)}, expected {tensor.dtype} {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in state and (state[name].shape, state[name].dtype) != (tensor.shape, tensor.dtype)
+    ]
+    if complaints:
+        raise GeneratorError(f"{origin} does not fit {type(network).__name__}({network.config}): {listed(complaints)}.")
+    network.load_state_dict(state, assign=True)
+    return network.freeze().arrange()

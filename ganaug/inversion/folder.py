@@ -1,0 +1,162 @@
+"""Images with stored latents, so that training epochs only shift and draw."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+from tqdm.auto import tqdm
+
+from ganaug.devices import default_device
+from ganaug.errors import PackError
+from ganaug.inversion.invert import invert
+from ganaug.inversion.latents import Latents
+from ganaug.packs import DirectionPack
+
+LATENTS_FILE = "latents.safetensors"
+
+
+def invert_folder(
+    root: str | Path,
+    pack: str | Path | DirectionPack,
+    *,
+    refine_steps: int = 0,
+    batch_size: int = 64,
+    device: str | torch.device | None = None,
+    show_progress: bool = True,
+) -> Path:
+    """Find the latents of all images in a folder of class subfolders and store them beside the images.
+
+    For a class-conditional generator with as many classes as there are subfolders, the subfolders, sorted by name, are
+    its classes; otherwise the encoder reads the class.
+
+    Args:
+        root: class subfolders of images, as ``torchvision.datasets.ImageFolder`` takes them.
+        pack: with an encoder.
+        refine_steps: see :func:`ganaug.inversion.invert`.
+
+    Returns:
+        The file, ``latents.safetensors`` in ``root``: latents ``(N, latent_dim)`` and labels ``(N,)`` in the order of
+        ``ImageFolder``, the images' names and the generator's hash in its metadata.
+
+    Raises:
+        PackError: the pack has no encoder.
+        FileNotFoundError: no class subfolders with images.
+    """
+    pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
+    target = default_device(device)
+    generator, _ = pack.networks(target)
+    root = Path(root)
+    size = [generator.image_size, generator.image_size]
+    folder = ImageFolder(
+        str(root),
+        transform=v2.Compose(
+            [
+                v2.PILToTensor(),
+                v2.RGB() if generator.channels == 3 else v2.Grayscale(),
+                v2.Resize(size, antialias=True),
+                v2.ToDtype(torch.float32, scale=True),
+            ]
+        ),
+    )
+    by_subfolder = len(folder.classes) == generator.num_classes
+    latents, labels = [], []
+    loader = torch.utils.data.DataLoader(folder, batch_size)
+    for images, classes in tqdm(loader, "invert", disable=not show_progress):
+        given = classes.to(target) if by_subfolder else None
+        found, read = invert(pack, images.to(target) * 2 - 1, given, refine_steps=refine_steps)
+        latents.append(found.cpu())
+        labels.append(torch.zeros(len(found), dtype=torch.int64) if read is None else read.cpu())
+    path = root / LATENTS_FILE
+    scratch = path.with_name(path.name + ".part")
+    save_file(
+        {"latents": torch.cat(latents).contiguous(), "labels": torch.cat(labels)},
+        scratch,
+        metadata={
+            "files": json.dumps(_names(folder)),
+            "generator_sha256": generator.weights_sha256(),
+            "generator_config": json.dumps(generator.config),
+            "pack": pack.name,
+            "refine_steps": str(refine_steps),
+        },
+    )
+    scratch.replace(path)
+    return path
+
+
+class InvertedFolder(ImageFolder):  # type: ignore[misc]  # torchvision has no types
+    """An ``ImageFolder`` with stored latents: :class:`LatentShift` then shifts and draws without the encoder.
+
+    Args:
+        root: a folder that :func:`invert_folder` (``ganaug invert``) has been through.
+        pack: the pack it was inverted with.
+        transforms: gets and returns ``(image, class, latents)``, with a :class:`LatentShift` among them. The class is
+            the one that the generator drew the image as. Latents are of the image as it lies in the folder, so the
+            LatentShift comes before flips, crops and whatever else moves pixels.
+
+    Returns:
+        ``(image, class)`` for each item, with the folder's own class.
+
+    Raises:
+        PackError: no stored latents, damaged ones, of other images, or of another generator.
+
+    Example::
+
+        dataset = InvertedFolder("photos", pack, transforms=v2.Compose([
+            v2.ToImage(), LatentShift("background", pack=pack, source="invert"), v2.ToDtype(torch.float32, scale=True)
+        ]))
+    """
+
+    def __init__(
+        self, root: str | Path, pack: str | Path | DirectionPack, *, transforms: Callable[..., Any] | None = None
+    ) -> None:
+        super().__init__(str(root))
+        self._joint = transforms
+        pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
+        path = Path(root) / LATENTS_FILE
+        if not path.is_file():
+            raise PackError(f"there is no {path}. Make it: ganaug invert {root} --pack {pack.name}.")
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # safe_open is no mapping
+        except (SafetensorError, OSError) as error:
+            raise PackError(f"{path} is not a whole safetensors file ({error}). Run ganaug invert again.") from error
+        again = f"Run ganaug invert {root} --pack {pack.name} again."
+        if set(tensors) != {"latents", "labels"} or metadata.get("files") != json.dumps(_names(self)):
+            raise PackError(f"{path} holds the latents of other images than {root} does. {again}")
+        config = json.dumps(pack.generator.config)
+        if (metadata.get("generator_sha256"), metadata.get("generator_config", config)) != (
+            pack.generator.weights_sha256(),
+            config,
+        ):
+            raise PackError(f"{path} holds latents of another generator than pack {pack.name!r}'s. {again}")
+        latents, labels = tensors["latents"], tensors["labels"]
+        classes = max(pack.generator.num_classes, 1)
+        if (
+            (latents.dtype, tuple(latents.shape)) != (torch.float32, (len(self), pack.latent_dim))
+            or (labels.dtype, tuple(labels.shape)) != (torch.int64, (len(self),))
+            or not torch.isfinite(latents).all()
+            or (len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes)
+        ):
+            raise PackError(f"{path} does not hold one finite latent and one class for each image. {again}")
+        self.latents: Tensor = latents
+        self.drawn_as: list[int] = tensors["labels"].tolist()
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        image, label = super().__getitem__(index)
+        if self._joint is not None:
+            image = self._joint(image, self.drawn_as[index], Latents(self.latents[index]))[0]
+        return image, label
+
+
+def _names(folder: ImageFolder) -> list[str]:
+    return [Path(file).relative_to(folder.root).as_posix() for file, _ in folder.samples]

@@ -1,0 +1,54 @@
+"""From real images to latents: the pack's encoder, then optional refinement."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ganaug.errors import PackError
+from ganaug.inversion.refine import refine
+from ganaug.packs import DirectionPack
+
+
+def invert(
+    pack: DirectionPack,
+    images: Tensor,
+    labels: Tensor | None = None,
+    *,
+    refine_steps: int = 0,
+    learning_rate: float = 0.05,
+    prior_weight: float = 0.01,
+) -> tuple[Tensor, Tensor | None]:
+    """Find latents whose images are nearest to given ones.
+
+    Args:
+        images: ``(N, C, H, W)`` float in [-1, 1] of the generator's size, on any device.
+        labels: ``(N,)`` classes; read by the encoder if not given, and not used for an unconditional generator.
+        refine_steps: steps of :func:`refine` after the encoder; some ten make the image visibly nearer, at the cost of
+            that many passes forwards and backwards through the generator.
+
+    Returns:
+        Latents ``(N, latent_dim)`` and labels ``(N,)`` (None for an unconditional generator).
+
+    Raises:
+        PackError: the pack has no encoder.
+        GeneratorError: images of another shape than the generator's, or labels of other classes.
+    """
+    generator, encoder = pack.networks(images.device)
+    if encoder is None:
+        raise PackError(f"pack {pack.name!r} has no encoder. Train one: ganaug train-encoder PACK.")
+    if labels is not None and generator.num_classes:
+        generator.check_labels(labels, len(images))
+    with torch.no_grad():
+        latents, labels = encoder(images, labels)
+    if refine_steps:
+        latents = refine(
+            generator,
+            images,
+            latents,
+            labels,
+            steps=refine_steps,
+            learning_rate=learning_rate,
+            prior_weight=prior_weight,
+        )
+    return latents, labels

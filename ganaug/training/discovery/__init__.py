@@ -1,0 +1,1 @@
+"""Unsupervised discovery of interpretable directions (Voynov & Babenko, ICML 2020)."""

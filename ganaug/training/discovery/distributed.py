@@ -1,0 +1,114 @@
+"""Data-parallel discovery: ``torchrun --nproc-per-node N -m ganaug train ...``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from ganaug.devices import default_device
+
+
+@contextmanager
+def process_group(device: str | torch.device | None = None) -> Iterator[torch.device | None]:
+    """Join the processes that torchrun started; outside of torchrun nothing happens.
+
+    Yields:
+        The device of this process: one GPU each by local rank, or ``device`` where it is given or there is no GPU.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        yield None if device is None else torch.device(device)
+        return
+    target = default_device(device)
+    if target.type == "cuda" and target.index is None:
+        target = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(target)
+    dist.init_process_group("nccl" if target.type == "cuda" else "gloo")
+    try:
+        yield target
+    finally:
+        dist.destroy_process_group()
+
+
+def rank_and_size() -> tuple[int, int]:
+    """This process's number and how many there are; ``(0, 1)`` outside of a process group."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def averaged(values: Tensor) -> Tensor:
+    """The mean over all processes."""
+    _, size = rank_and_size()
+    if size == 1:
+        return values
+    total = values.clone()
+    dist.all_reduce(total)
+    return total / size
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; so is its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.forward(ctx, gradient)
+
+
+def _mean(values: Tensor) -> Tensor:
+    mean: Tensor = _Sum.apply(values) / dist.get_world_size()
+    return mean
+
+
+N = TypeVar("N", bound=nn.Module)
+
+
+def synchronise_batch_norms(network: N, device: torch.device) -> N:
+    """The network with batch norms whose statistics are those of all processes' batches together."""
+    if device.type == "cuda":
+        converted: N = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        return converted
+    for name, child in network.named_children():
+        if isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            synchronised = SynchronisedBatchNorm(child.num_features, eps=child.eps, momentum=child.momentum or 0.1)
+            synchronised.load_state_dict(child.state_dict())
+            setattr(network, name, synchronised)
+        else:
+            synchronise_batch_norms(child, device)
+    return network
+
+
+class SynchronisedBatchNorm(nn.BatchNorm1d):
+    """``nn.SyncBatchNorm`` for CPUs, where torch has none; batches of equal size ``(N, C, ...)``."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.ndim < 2:
+            raise ValueError(f"expected (N, C, ...), got {tuple(input.shape)}.")
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(input)
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        axes = [0, *range(2, input.ndim)]
+        shape = (1, -1, *(1 for _ in axes[1:]))
+        mean = _mean(input.float().mean(axes))
+        centred = input.float() - mean.view(shape)
+        variance = _mean(centred.square().mean(axes))
+        with torch.no_grad():
+            count = dist.get_world_size() * input.numel() // input.shape[1]
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / max(count - 1, 1), self.momentum)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        output: Tensor = centred * scale.view(shape) + self.bias.view(shape)
+        return output.to(input.dtype)

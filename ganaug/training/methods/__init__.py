@@ -1,0 +1,1 @@
+"""Methods of finding directions: one file each, one registry."""

@@ -1,0 +1,238 @@
+"""Latent banks: shifted images drawn beforehand, for jobs that have no time to draw them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ganaug.devices import default_device
+from ganaug.draws import seeded
+from ganaug.errors import BankError
+from ganaug.packs import DirectionPack
+from ganaug.transforms.choice import Choice, Magnitude
+
+FORMAT = "1"
+
+
+CHUNK = 256
+
+
+TENSORS = {"images": "U8", "labels": "I64", "indices": "I64", "magnitudes": "F32"}
+
+
+class LatentBank:
+    """Shifted images of a class-conditional generator in one memory-mapped safetensors file, ordered by class.
+
+    ``LatentShift(bank=path)`` serves from it. Opened in several processes, the file's pages are shared.
+
+    Args:
+        path: a file that :meth:`build` wrote.
+
+    Attributes:
+        images: ``(N, C, H, W)`` uint8, labels: ``(N,)`` int64 in ascending order, indices: ``(N,)`` int64 of the
+            directions, magnitudes: ``(N,)`` float32; all mapped, not read.
+
+    Raises:
+        BankError: there is no such file, or it is damaged or no bank.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        if not isinstance(path, (str, Path)):
+            raise BankError(f"a bank is given as its path, got {path!r}.")
+        self.path = Path(path)
+        self._open()
+
+    def _open(self) -> None:
+        if not self.path.is_file():
+            part = _scratch(self.path)
+            half = f" {part} is half built: call LatentBank.build again to go on." if part.exists() else ""
+            raise BankError(f"there is no bank {self.path}.{half}")
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # safe_open is no mapping
+        except (SafetensorError, OSError) as error:
+            raise BankError(f"{self.path} is not a whole safetensors file ({error}). Build it again.") from error
+        classes = metadata.get("num_classes", "")
+        if not (
+            metadata.get("ganaug_bank") == FORMAT
+            and re.fullmatch("[0-9]{1,9}", classes)
+            and {name: (tensor.dtype, tensor.ndim) for name, tensor in tensors.items()} == KINDS
+            and {len(tensor) for tensor in tensors.values()} == {len(tensors["labels"])}
+            and 1 <= int(classes) <= len(tensors["labels"])
+            and tensors["images"].shape[1] in (1, 3)
+            and tensors["images"].numel()
+        ):
+            raise BankError(f"{self.path} is not a latent bank; LatentBank.build makes one.")
+        self.images, self.labels = tensors["images"], tensors["labels"]
+        self.indices, self.magnitudes = tensors["indices"], tensors["magnitudes"]
+        self.metadata = metadata
+        self.num_classes = int(classes)
+        self.channels = self.images.shape[1]
+        self._starts = torch.searchsorted(self.labels, torch.arange(self.num_classes + 1))
+        if (self.labels.diff() < 0).any() or (self._starts.diff() < 1).any() or self._starts[-1] != len(self):
+            raise BankError(f"{self.path} has labels that are not those of a latent bank. Build it again.")
+
+    def __getstate__(self) -> dict[str, Path]:
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict[str, Path]) -> None:
+        self.path = state["path"]
+        self._open()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"LatentBank({str(self.path)!r}, {len(self)} images of {self.num_classes} classes)"
+
+    def draw(self, classes: Tensor, *, rng: torch.Generator | None = None) -> Tensor:
+        """A random entry ``(N,)`` of each class ``(N,)``."""
+        starts, stops = self._starts[classes], self._starts[classes + 1]
+        return starts + (torch.rand(len(classes), generator=rng) * (stops - starts)).long()
+
+    @classmethod
+    def build(
+        cls,
+        pack: str | Path | DirectionPack,
+        direction: str | int | Sequence[str | int],
+        size: int,
+        path: str | Path,
+        *,
+        magnitude: Magnitude = "safe",
+        seed: int = 0,
+        device: str | torch.device | None = None,
+        show_progress: bool = True,
+    ) -> LatentBank:
+        """Draw ``size`` shifted images, the same number of each class (give or take one), into a file.
+
+        Interrupted, it goes on when called again; the result is that of the unbroken run.
+
+        Args:
+            pack, direction, magnitude: as for :class:`~ganaug.transforms.LatentShift`.
+            path: of the file; an existing one is not overwritten.
+            device: defaults to CUDA when there is one, else the CPU.
+
+        Raises:
+            BankError: the file exists, the unfinished one is of other arguments, or the generator is unconditional.
+            ValueError: a direction or magnitude that does not fit the pack.
+        """
+        pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
+        choice = Choice(pack, direction, magnitude=magnitude)
+        target = default_device(device)
+        generator, _ = pack.networks(target)
+        path = Path(path)
+        if generator.num_classes == 0:
+            raise BankError(
+                f"pack {pack.name!r} has an unconditional generator, so a bank's images would have no labels."
+            )
+        if not isinstance(size, int) or size < generator.num_classes:
+            raise BankError(
+                f"size should be at least one image for each of {generator.num_classes} classes, got {size!r}."
+            )
+        if path.exists():
+            raise BankError(f"{path} exists. Delete it, or choose another path.")
+        metadata = {
+            "ganaug_bank": FORMAT,
+            "pack": pack.name,
+            "generator_sha256": generator.weights_sha256(),
+            "num_classes": str(generator.num_classes),
+            "direction": json.dumps(choice.indices.tolist()),
+            "ranges": json.dumps(choice.low_high.tolist()),
+            "seed": str(seed),
+        }
+        shapes = {name: [size] for name in TENSORS}
+        shapes["images"] += [generator.channels, generator.image_size, generator.image_size]
+        header, offsets = _header(metadata, shapes)
+        scratch, progress = _scratch(path), _scratch(path).with_suffix(".done")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data_bytes, num_chunks = sum(_bytes(name, shapes) for name in TENSORS), -(-size // CHUNK)
+        done = _start_or_go_on(scratch, progress, header, data_bytes, num_chunks)
+        arrays = {
+            name: np.memmap(scratch, NUMPY[kind], "r+", len(header) + offsets[name], tuple(shapes[name]))
+            for name, kind in TENSORS.items()
+        }
+        labels = torch.arange(size) * generator.num_classes // size
+        with tqdm(total=size, initial=min(done * CHUNK, size), desc="bank", disable=not show_progress) as bar:
+            for chunk in range(done, num_chunks):
+                rows = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, size))
+                rng = seeded(seed, chunk)
+                count = rows.stop - rows.start
+                indices, magnitudes = choice.draw(count, rng=rng)
+                latents = (
+                    pack.generator.sample_latents(count, rng=rng).cpu() + magnitudes[:, None] * pack.directions[indices]
+                )
+                with torch.no_grad():
+                    images = generator(latents.to(target), labels[rows].to(target))
+                arrays["images"][rows] = (
+                    ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+                )
+                for name, values in (("labels", labels[rows]), ("indices", indices), ("magnitudes", magnitudes)):
+                    arrays[name][rows] = values.numpy()
+                for array in arrays.values():
+                    array.flush()
+                beside = progress.with_suffix(".now")
+                beside.write_text(str(chunk + 1), encoding="utf-8")
+                os.replace(beside, progress)
+                bar.update(count)
+        del arrays
+        os.replace(scratch, path)
+        progress.unlink(missing_ok=True)
+        return cls(path)
+
+
+KINDS = {
+    "images": (torch.uint8, 4),
+    "labels": (torch.int64, 1),
+    "indices": (torch.int64, 1),
+    "magnitudes": (torch.float32, 1),
+}
+
+
+NUMPY = {"U8": np.uint8, "I64": np.int64, "F32": np.float32}
+
+
+def _scratch(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def _bytes(name: str, shapes: dict[str, list[int]]) -> int:
+    return int(np.prod(shapes[name])) * np.dtype(NUMPY[TENSORS[name]]).itemsize
+
+
+def _header(metadata: dict[str, str], shapes: dict[str, list[int]]) -> tuple[bytes, dict[str, int]]:
+    """A safetensors header, and where each tensor's bytes begin after it (largest items first, so all are aligned)."""
+    entries: dict[str, object] = {"__metadata__": metadata}
+    offsets, end = {}, 0
+    for name in sorted(TENSORS, key=lambda name: -np.dtype(NUMPY[TENSORS[name]]).itemsize):
+        offsets[name] = end
+        end += _bytes(name, shapes)
+        entries[name] = {"dtype": TENSORS[name], "shape": shapes[name], "data_offsets": [offsets[name], end]}
+    text = json.dumps(entries).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text, offsets
+
+
+def _start_or_go_on(scratch: Path, progress: Path, header: bytes, data_bytes: int, num_chunks: int) -> int:
+    """Make the file that the bank is built in, or find it; how many chunks it holds already."""
+    if scratch.exists():
+        with scratch.open("rb") as file:
+            same = file.read(len(header)) == header
+        if not same or scratch.stat().st_size != len(header) + data_bytes:
+            raise BankError(f"{scratch} is a half-built bank of other arguments. Delete it, or choose another path.")
+        told = progress.read_text(encoding="utf-8") if progress.exists() else ""
+        return int(told) if re.fullmatch("[0-9]{1,9}", told) and int(told) <= num_chunks else 0
+    progress.unlink(missing_ok=True)
+    with scratch.open("wb") as file:
+        file.write(header)
+        file.truncate(len(header) + data_bytes)
+    return 0

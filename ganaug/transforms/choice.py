@@ -1,0 +1,125 @@
+"""Which direction and how far."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganaug.errors import TransformError
+from ganaug.packs import DirectionPack
+
+BLENDS = ("add", "replace")
+
+
+Magnitude = str | float | tuple[float, float]
+
+
+class Choice:
+    """Directions to draw from, how many for each image, their weights, and the interval of magnitudes of each."""
+
+    def __init__(
+        self,
+        pack: DirectionPack,
+        direction: str | int | Sequence[str | int],
+        *,
+        num_ops: int = 1,
+        weights: Sequence[float] | None = None,
+        magnitude: Magnitude = "safe",
+    ) -> None:
+        self.pack = pack
+        self.indices = torch.tensor(_indices(pack, direction))
+        self.low_high = torch.tensor([_interval(pack, int(index), magnitude) for index in self.indices])
+        self.weights = None if weights is None else _weights(weights, len(self.indices))
+        self.num_ops = _checked_num_ops(
+            num_ops, self.indices if self.weights is None else self.indices[self.weights > 0]
+        )
+
+    def draw(self, count: int, *, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Indices of directions, and magnitudes uniform over each one's interval.
+
+        Both ``(count,)``; ``(count, num_ops)`` for more than one, all different within a row.
+        """
+        if self.num_ops > 1:
+            weights = torch.ones(len(self.indices)) if self.weights is None else self.weights
+            chosen = torch.multinomial(weights.expand(max(count, 1), -1), self.num_ops, generator=rng)[:count]
+        elif len(self.indices) == 1:
+            chosen = torch.zeros(count, dtype=torch.int64)
+        elif self.weights is None:
+            chosen = torch.randint(len(self.indices), (count,), generator=rng)
+        else:
+            chosen = torch.multinomial(self.weights, max(count, 1), replacement=True, generator=rng)[:count]
+        low, high = self.low_high[chosen].unbind(-1)
+        return self.indices[chosen], low + (high - low) * torch.rand(chosen.shape, generator=rng)
+
+    def offsets(self, indices: Tensor, magnitudes: Tensor) -> Tensor:
+        """What is added to latents, ``(count, latent_dim)``: the sum of each row that :meth:`draw` gave."""
+        shifts = magnitudes[..., None] * self.pack.directions[indices]
+        return shifts if indices.ndim == 1 else shifts.sum(1)
+
+
+def check_probability(p: Any) -> float:
+    """``p`` as a float; ``TransformError`` if it is no probability."""
+    if isinstance(p, bool) or not isinstance(p, numbers.Real) or not 0 <= float(p) <= 1:
+        raise TransformError(f"p is a probability and should be in [0, 1], got {p!r}.")
+    return float(p)
+
+
+def _indices(pack: DirectionPack, direction: str | int | Sequence[str | int]) -> list[int]:
+    if isinstance(direction, str) and direction == "any":
+        usable = pack.usable()
+        if not usable:
+            raise TransformError(f"no direction of pack {pack.name!r} keeps the label at any measured magnitude.")
+        return usable
+    if isinstance(direction, (str, numbers.Integral)):
+        return [pack.index(direction)]
+    if not isinstance(direction, Sequence) or not direction:
+        raise TransformError(
+            f'direction should be a name, an index, a non-empty list of them, or "any"; got {direction!r}.'
+        )
+    return [pack.index(one) for one in direction]
+
+
+def _checked_num_ops(num_ops: int, indices: Tensor) -> int:
+    most = len(indices.unique())
+    if isinstance(num_ops, bool) or not isinstance(num_ops, numbers.Integral) or not 1 <= num_ops <= most:
+        raise TransformError(
+            "num_ops is how many different directions shift each image: a whole number from 1 to the number of "
+            f"directions that are drawn from ({most} here), got {num_ops!r}."
+        )
+    if num_ops > 1 and most < len(indices):
+        raise TransformError(
+            f"with num_ops={num_ops} each direction is listed once, got a list with one twice (directions "
+            f"{indices.tolist()}). Draw one more often with weights."
+        )
+    return int(num_ops)
+
+
+def _weights(weights: Sequence[float], count: int) -> Tensor:
+    if len(weights) != count or not all(_is_finite(w) and w >= 0 for w in weights) or not sum(weights) > 0:
+        raise TransformError(
+            f"weights should be {count} numbers, one for each direction, none negative and not all zero; "
+            f"got {weights!r}."
+        )
+    return torch.tensor([float(weight) for weight in weights])
+
+
+def _interval(pack: DirectionPack, index: int, magnitude: Magnitude) -> tuple[float, float]:
+    if isinstance(magnitude, str):
+        if magnitude == "safe":
+            return pack.range_of(index)
+    else:
+        bounds = magnitude if isinstance(magnitude, (tuple, list)) else (magnitude, magnitude)
+        if len(bounds) == 2 and all(map(_is_finite, bounds)) and bounds[0] <= bounds[1]:
+            return float(bounds[0]), float(bounds[1])
+    raise TransformError(
+        f'magnitude should be "safe", a finite number, or (low, high) with low <= high; got {magnitude!r}.'
+    )
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,112 @@
+"""RandomLatentShift: LatentShift for kornia pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from kornia.augmentation import IntensityAugmentationBase2D
+from torch import Tensor
+
+from ganaug.errors import TransformError
+from ganaug.images import check_unit_range
+from ganaug.packs import DirectionPack
+from ganaug.transforms.choice import BLENDS, Choice, Magnitude, check_probability
+from ganaug.transforms.functional import inverted
+from ganaug.transforms.latent_shift import DEFAULT_PACK
+
+
+class RandomLatentShift(IntensityAugmentationBase2D):
+    """Shift images along discovered directions: inversion, as in :class:`LatentShift` with ``source="invert"``.
+
+    kornia hands over images alone, so a class-conditional generator draws the class that the encoder reads.
+
+    Args:
+        direction: a name or an index of the pack, a list of them, or ``"any"``.
+        pack: a :class:`~ganaug.DirectionPack` with an encoder, or what ``DirectionPack.from_pretrained`` takes.
+        magnitude: ``"safe"``, a number, or ``(low, high)``, in latent units.
+        blend: ``"add"`` the change to the image (gradients reach the input), or ``"replace"`` it (they do not).
+        num_ops: how many different directions shift each image at once.
+        weights: one number for each direction of a list.
+        same_on_batch: one direction and magnitude for the whole batch.
+        p: probability with which each image is shifted.
+        keepdim: keep the input's shape, ``(C, H, W)`` included.
+
+    Shape:
+        - input: ``(C, H, W)`` or ``(B, C, H, W)`` float in [0, 1]
+        - output: ``(B, C, H, W)``
+
+    Raises:
+        TransformError: (a ``ValueError``) arguments or images that don't fit the pack; masks, boxes or keypoints, which
+            might no longer fit.
+
+    Example:
+        >>> import torch
+        >>> from ganaug import transforms
+        >>> shift = transforms.RandomLatentShift(direction="background", p=1.0)
+        >>> images = torch.rand(4, 3, 32, 32)
+        >>> shifted = shift(images)
+        >>> bool((shift(images, params=shift._params) == shifted).all())
+        True
+    """
+
+    def __init__(
+        self,
+        direction: str | int | Sequence[str | int],
+        *,
+        pack: str | Path | DirectionPack = DEFAULT_PACK,
+        magnitude: Magnitude = "safe",
+        blend: str = "add",
+        num_ops: int = 1,
+        weights: Sequence[float] | None = None,
+        same_on_batch: bool = False,
+        p: float = 0.5,
+        keepdim: bool = False,
+    ) -> None:
+        super().__init__(p=check_probability(p), same_on_batch=same_on_batch, keepdim=keepdim)
+        if blend not in BLENDS:
+            raise TransformError(f"blend should be one of {', '.join(BLENDS)}; got {blend!r}.")
+        self.pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
+        if not self.pack.has_encoder:
+            raise TransformError(
+                f"RandomLatentShift inverts images, and pack {self.pack.name!r} has no encoder. Train one "
+                "(ganaug train-encoder PACK), or use LatentShift on images with labels."
+            )
+        _ = self.pack.generator, self.pack.encoder
+        self._choice = Choice(self.pack, direction, num_ops=num_ops, weights=weights, magnitude=magnitude)
+        self.flags = {"direction": direction, "magnitude": magnitude, "blend": blend, "num_ops": num_ops}
+
+    def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
+        indices, magnitudes = self._choice.draw(1 if self.same_on_batch else batch_shape[0])
+        shape = (batch_shape[0], *indices.shape[1:])
+        return {"indices": indices.expand(shape).clone(), "magnitudes": magnitudes.expand(shape).clone()}
+
+    def apply_transform(
+        self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
+    ) -> Tensor:
+        generator = self.pack.generator
+        if input.shape[1] != generator.channels:
+            raise TransformError(
+                f"pack {self.pack.name!r} draws images of {generator.channels} channel(s), got {input.shape[1]} in a "
+                f"batch of shape {tuple(input.shape)}."
+            )
+        check_unit_range(input)
+        # kornia 0.9 hands over the whole batch; before it, only the images to shift, and their parameters.
+        gate = params["batch_prob"].cpu() > 0.5
+        rows = gate.nonzero().squeeze(1) if len(gate) == len(input) else torch.arange(len(input))
+        if not len(rows):
+            return input
+        offsets = self._choice.offsets(params["indices"].cpu()[rows], params["magnitudes"].cpu()[rows])
+        here = rows.to(input.device)
+        shifted, _, _ = inverted(self.pack, input[here].float(), offsets, None, None, blend=flags["blend"])
+        return input.index_copy(0, here, shifted.to(input.dtype))
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        raise TransformError(
+            "RandomLatentShift changes whole images, so masks, boxes and keypoints might no longer fit. "
+            "Apply it to images and class labels only."
+        )
+
+    apply_transform_mask = apply_transform_box = apply_transform_keypoint = _refuse

@@ -1,0 +1,131 @@
+"""The real huggingface_hub client, in a process of its own, against a server on this machine."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from hub_server import HubServer
+
+
+@pytest.fixture
+def hub():
+    with HubServer() as server:
+        yield server
+
+
+@pytest.fixture
+def client(hub, tmp_path):
+    """Run a piece of Python with the Hub at our server and an empty cache; returns what it printed."""
+
+    def run(code, **environment):
+        variables = {
+            "HF_ENDPOINT": hub.endpoint,
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_TOKEN": "hf_test",
+            "OMP_NUM_THREADS": "1",
+        }
+        result = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f"from ganaug import DirectionPack, Generator\nfrom ganaug.errors import PackError\n{code}",
+            ],
+            env={**os.environ, **variables, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    return run
+
+
+DESCRIBE = """
+def describe(name):
+    pack = DirectionPack.from_pretrained(name)
+    print(pack.names, pack.generator.weights_sha256(), pack.directions.numpy().tobytes().hex())
+
+def attempt(*names):
+    for name in names:
+        try:
+            DirectionPack.from_pretrained(name)
+        except PackError as error:
+            print(error)
+"""
+
+
+def test_a_pushed_pack_comes_back_whole_and_from_the_cache_when_offline(pack, hub, client, tmp_path):
+    folder = pack.save_pretrained(tmp_path / "tiny")
+    hub.repositories["org/tiny"] = {"evil.pkl": b"\x80\x04.", "preview.png": b"of an older pack"}
+    push = f"print(DirectionPack.from_pretrained({str(folder)!r}).push_to_hub('org/tiny'))"
+    url, online = client(f"{DESCRIBE}\n{push}\ndescribe('org/tiny')").splitlines()
+    assert url.startswith(f"{hub.endpoint}/org/tiny/commit/")
+    files = hub.repositories["org/tiny"]
+    assert set(files) == {"config.json", "directions.safetensors", "generator.safetensors", "README.md", "evil.pkl"}
+    assert b"library_name: ganaug" in files["README.md"] and b'pack="org/tiny"' in files["README.md"]
+    expected = f"{pack.names} {pack.generator.weights_sha256()} {pack.directions.numpy().tobytes().hex()}"
+    assert online == expected
+    assert "config.json" in hub.served and "evil.pkl" not in hub.served
+
+    hub.repositories.clear()
+    served = len(hub.served)
+    offline, unknown = client(f"{DESCRIBE}\ndescribe('org/tiny')\nattempt('org/none')", HF_HUB_OFFLINE="1").splitlines()
+    assert offline == expected and len(hub.served) == served
+    assert "org/none is not in the Hub cache" in unknown
+
+
+def test_what_the_hub_does_not_have_or_has_damaged_is_named(pack, client, hub, tmp_path):
+    folder = pack.save_pretrained(tmp_path / "tiny")
+    files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    hub.repositories["org/empty"] = {"README.md": b"# nothing"}
+    hub.repositories["org/cut"] = {**files, "directions.safetensors": files["directions.safetensors"][:-9]}
+    none, empty, cut = client(f"{DESCRIBE}\nattempt('org/none', 'org/empty', 'org/cut')").splitlines()
+    assert "no public Hub repository 'org/none'" in none
+    assert "config.json is missing" in empty
+    assert "directions.safetensors is not a whole safetensors file" in cut
+
+
+@pytest.mark.parametrize(
+    ("name", "environment", "reason"),
+    [
+        ("org/tiny", {"HF_HUB_OFFLINE": "1"}, "offline"),
+        ("org/tiny", {"HF_ENDPOINT": "http://127.0.0.1:9"}, "refused"),
+        ("bad name/x y", {}, "Repo id must"),
+    ],
+)
+def test_a_push_that_cannot_be_says_why(pack, client, tmp_path, name, environment, reason):
+    folder = pack.save_pretrained(tmp_path / "tiny")
+    code = f"""
+try:
+    DirectionPack.from_pretrained({str(folder)!r}).push_to_hub({name!r})
+except PackError as error:
+    print(" ".join(str(error).split()))
+"""
+    said = client(code, **environment)
+    assert f"{name!r} could not be pushed to the Hub" in said and reason in said and "hf auth login" in said
+
+
+def test_a_generator_goes_to_the_hub_and_back(conditional_generator, client, hub, tmp_path):
+    conditional_generator.save_pretrained(tmp_path / "generator")
+    code = f"""
+from ganaug.errors import GeneratorError
+generator = Generator.from_pretrained({str(tmp_path / "generator")!r})
+generator.push_to_hub("org/generator")
+print(Generator.from_pretrained("org/generator").weights_sha256())
+for name in ("org/none", "org/empty"):
+    try:
+        Generator.from_pretrained(name)
+    except GeneratorError as error:
+        print(str(error).splitlines()[0])
+"""
+    hub.repositories["org/empty"] = {"README.md": b"# nothing"}
+    sha256, none, empty = client(code).splitlines()
+    assert sha256 == conditional_generator.weights_sha256() and "generator.safetensors" in hub.served
+    assert "there is no generator 'org/none', neither a folder nor on the Hub" in none
+    assert "org/empty is not a ganaug generator" in empty

@@ -1,0 +1,40 @@
+import pytest
+import torch
+
+from ganaug.data import DATASETS, digits_on_photographs, mnist
+from ganaug.images import to_float, to_uint8
+
+
+def test_composites_are_the_photograph_outside_the_digit_and_its_inverse_inside(data_root):
+    data = digits_on_photographs(data_root)
+    assert data.images.shape == (20, 3, 32, 32) and data.masks.shape == (20, 1, 32, 32)
+    border = torch.ones(32, 32, dtype=torch.bool)
+    border[2:-2, 2:-2] = False
+    assert (data.masks[:, 0, border] == 0).all()
+    # |p - m| and m give p up to its sign: with m = 0 the patch itself, so smooth borders exist in every image.
+    assert data.images[:, :, border].float().std() > 5
+
+
+def test_the_seed_fixes_the_patches(data_root):
+    first, again, other = (digits_on_photographs(data_root, seed=seed).images for seed in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert not torch.equal(first, digits_on_photographs(data_root, train=False).images)
+
+
+def test_mnist_is_padded_to_32_pixels(data_root):
+    data = mnist(data_root)
+    assert data.images.shape == (20, 1, 32, 32) and data.labels.tolist() == [*range(10), *range(10)]
+    assert data.masks is None
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS))
+def test_missing_data_is_named(tmp_path, name):
+    with pytest.raises(FileNotFoundError, match="no "):
+        DATASETS[name](tmp_path)
+
+
+def test_uint8_and_float_images_convert_back_and_forth():
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_uint8(to_float(levels)), levels)
+    assert to_float(levels).min() == -1 and to_float(levels).max() == 1
+    assert to_uint8(torch.tensor([-1.2, 1.2])).tolist() == [0, 255]

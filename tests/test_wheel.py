@@ -5,9 +5,11 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+PACK_FILES = {"README.md", "config.json", "directions.safetensors", "preview.png", "generator.safetensors"}
 OFFLINE = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "1"}
 SCRIPT = """
 import sys
@@ -31,6 +33,7 @@ def test_latent_shift_works_from_the_wheel_with_no_network(tmp_path):
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(wheels), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True, timeout=300)
     (wheel,) = wheels.glob("*.whl")
+    check_files(wheel)
     environment = tmp_path / "fresh"
     venv.create(environment, with_pip=False)
     site = Path(sysconfig.get_path("purelib", vars={"base": str(environment)}))
@@ -49,6 +52,21 @@ def test_latent_shift_works_from_the_wheel_with_no_network(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout == "augmented 1\n"
+
+
+def check_files(wheel):
+    """Every file of the package is in it, so are the packs and the mark of typed code, and nothing else."""
+    with zipfile.ZipFile(wheel) as archive:
+        files = {name for name in archive.namelist() if ".dist-info/" not in name}
+    code = {file.relative_to(ROOT).as_posix() for file in (ROOT / "ganaug").rglob("*.py")}
+    packs = {
+        f"ganaug/{file.relative_to(ROOT).as_posix()}"
+        for file in (ROOT / "pretrained_directions").rglob("*")
+        if file.is_file()
+    }
+    assert files == code | packs | {"ganaug/py.typed"}
+    for name in ("digits", "mnist"):
+        assert {f"ganaug/pretrained_directions/{name}/{file}" for file in PACK_FILES} <= files
 
 
 def test_import_is_quick_because_heavy_imports_wait():

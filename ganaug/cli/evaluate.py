@@ -1,32 +1,55 @@
-"""``ganaug evaluate``: measure directions."""
+"""``ganaug evaluate``: directions, measured with judges trained on real images."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import click
+from click.core import ParameterSource
 
 from ganaug.cli.options import (
+    COUNT,
+    DEVICE,
     PACK_HELP,
-    direction_word,
-    magnitude_of,
+    SEED,
+    WRITE,
+    Direction,
+    Magnitude,
+    as_typed,
+    check_written_to,
 )
-from ganaug.evaluation.report import evaluate_pack, pairwise_cosines
+from ganaug.evaluation import EvaluationReport, InversionReport, cosines, evaluate_inverted
+from ganaug.evaluation import evaluate as measure
 from ganaug.packs import DirectionPack
-from ganaug.training.methods.registry import judge
+from ganaug.training import fresh_rca
+
+OF_GENERATED = {
+    "everything": "--all",
+    "magnitude": "--magnitude",
+    "measure_ranges": "--measure-ranges",
+    "rate": "--rate",
+    "dvn": "--dvn",
+}
+"""Options that mean nothing with ``--inverted``."""
 
 
-@click.command(epilog=PACK_HELP)
+@click.command(epilog=f"{PACK_HELP} Example: ganaug evaluate runs/mine --images mnist:DATA --measure-ranges --write")
 @click.argument("pack")
 @click.option(
-    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder with the real images."
+    "--images",
+    metavar="NAME:FOLDER",
+    help="Real images with labels: mnist, fashion-mnist or digits, and the folder that holds them.",
 )
-@click.option("--dataset", help="mnist, fashion-mnist or digits; the pack's name by default.")
-@click.option("--direction", "wanted", multiple=True, help="Only this direction (repeatable); named ones by default.")
+@click.option(
+    "--direction",
+    "wanted",
+    multiple=True,
+    type=Direction(),
+    help="Only this direction (repeatable); named ones by default.",
+)
 @click.option("--all", "everything", is_flag=True, help="Every direction, not only the named ones.")
-@click.option("--magnitude", default="safe", show_default=True, help="safe, or LOW,HIGH.")
-@click.option("--samples", default=1000, show_default=True, help="Fresh latents per direction.")
+@click.option(
+    "--magnitude", type=Magnitude(interval=True), default="safe", show_default=True, help="safe, or LOW,HIGH."
+)
+@click.option("--samples", type=COUNT, default=1000, show_default=True, help="Fresh latents, or images, per direction.")
 @click.option(
     "--measure-ranges", is_flag=True, help="First measure every direction's safe range and keep it in the pack."
 )
@@ -37,28 +60,43 @@ from ganaug.training.methods.registry import judge
     show_default=True,
     help="Label agreement that a safe range must keep.",
 )
-@click.option("--rca", is_flag=True, help="Also train a fresh reconstructor on the directions; needs no data (slow).")
-@click.option("--rca-steps", default=2000, show_default=True, help="Training steps of that reconstructor.")
+@click.option("--rca", is_flag=True, help="Also train a fresh reconstructor on the directions; needs no images (slow).")
+@click.option("--rca-steps", type=COUNT, default=2000, show_default=True, help="Training steps of that reconstructor.")
 @click.option("--dvn", is_flag=True, help="Also measure DVN (slow).")
-@click.option("--write", is_flag=True, help="Write the figures into the pack's folder.")
-@click.option("--judge-steps", default=1000, show_default=True, help="Training steps of each judge.")
-@click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--inverted", is_flag=True, help="Measure real test images that LatentShift inverts and shifts along one direction."
+)
+@click.option(
+    "--blend",
+    type=click.Choice(["add", "replace"]),
+    default="add",
+    show_default=True,
+    help="With --inverted: add the change to the image, or replace it by the reconstructed one.",
+)
+@click.option("--judge-steps", type=COUNT, default=1000, show_default=True, help="Training steps of each judge.")
+@SEED
+@DEVICE
+@WRITE
+@click.pass_context
 def evaluate(
+    ctx: click.Context,
     pack: str,
-    data: Path | None,
-    dataset: str | None,
-    wanted: tuple[str, ...],
+    images: str | None,
+    wanted: tuple[str | int, ...],
     everything: bool,
-    magnitude: str,
+    magnitude: str | tuple[float, float],
     samples: int,
     measure_ranges: bool,
     rate: float,
     rca: bool,
     rca_steps: int,
     dvn: bool,
-    write: bool,
+    inverted: bool,
+    blend: str,
     judge_steps: int,
     seed: int,
+    device: str | None,
+    write: bool,
 ) -> None:
     """Measure a PACK's directions with judges trained on real images.
 
@@ -67,44 +105,64 @@ def evaluate(
     object's shape stays), outside and inside (mean absolute change of the pixels outside and inside the object, as a
     share of full scale). With --rca also the share of directions that a fresh reconstructor tells apart, and with
     --dvn whether what a direction changes also varies in real images.
-    """
 
+    With --inverted: the same of real test images, inverted and shifted as LatentShift(source="invert") does it.
+    """
+    _check(ctx, inverted=inverted, wanted=wanted)
+    if write:
+        check_written_to(pack)
+    if images is None and (not rca or dvn or measure_ranges or wanted or everything or inverted):
+        raise click.UsageError(
+            "evaluate needs --images NAME:FOLDER, the real images that its judges are trained on (see --help)."
+        )
     loaded = DirectionPack.from_pretrained(pack)
-    if write and not Path(pack).is_dir():
-        raise click.UsageError(f"--write needs a pack's folder, and {pack!r} is none.")
-    if data is None and (not rca or dvn or measure_ranges or wanted or everything):
-        raise click.UsageError("evaluate needs --data FOLDER, the real images that its judges are trained on.")
-    command = "ganaug " + " ".join(word for word in sys.argv[1:] if word != "--write")
-    if data is not None:
-        command = command.replace(str(data), "DATA")
+    command = as_typed(ctx, images=images)
     if loaded.num_directions > 1:
-        click.echo(pairwise_cosines(loaded))
+        click.echo(cosines(loaded))
     if rca:
-        loaded.scores["rca_fresh"] = round(judge(loaded, steps=rca_steps, seed=seed, device="cpu"), 4)
+        loaded.scores["rca_fresh"] = round(fresh_rca(loaded, steps=rca_steps, seed=seed, device=device), 4)
         loaded.scores["rca_fresh_command"] = command
         click.echo(f"RCA of a fresh reconstructor, {rca_steps} steps of 32 pairs: {loaded.scores['rca_fresh']:.4f}")
-    indices = [loaded.index(direction_word(word)) for word in wanted] or sorted(loaded.names.values())
-    if everything or not indices:
-        indices = list(range(loaded.num_directions))
-    bounds = None if magnitude == "safe" else magnitude_of(magnitude)
-    if isinstance(bounds, (str, float)):
-        raise click.UsageError("--magnitude should be safe or LOW,HIGH.")
-    if data is not None:
-        for line in evaluate_pack(
+    report: EvaluationReport | InversionReport | None = None
+    if inverted and images is not None:
+        report = evaluate_inverted(
             loaded,
-            data,
-            dataset=dataset or loaded.name,
-            indices=indices,
-            interval=bounds,
+            images,
+            direction=wanted[0] if wanted else "background",
+            blend=blend,
+            samples=samples,
+            judge_steps=judge_steps,
+            seed=seed,
+            device=device,
+        )
+    elif images is not None:
+        report = measure(
+            loaded,
+            images,
+            directions=range(loaded.num_directions) if everything else wanted or None,
+            interval=None if isinstance(magnitude, str) else magnitude,
             samples=samples,
             measure_ranges=measure_ranges,
             rate=rate,
             dvn=dvn,
             judge_steps=judge_steps,
             seed=seed,
-            command=command,
-        ):
-            click.echo(line)
+            device=device,
+        )
+    if report is not None:
+        click.echo(report.table())
+        report.add_to(loaded, command=command)
     if write:
         loaded.save_pretrained(pack)
         click.echo(f"written into {pack}")
+
+
+def _check(ctx: click.Context, *, inverted: bool, wanted: tuple[str | int, ...]) -> None:
+    """Refuse options that the kind of evaluation asked for would pass over in silence."""
+    named = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    if not inverted and "blend" in named:
+        raise click.UsageError("--blend is for --inverted.")
+    if inverted and (idle := [option for name, option in OF_GENERATED.items() if name in named]):
+        raise click.UsageError(f"{', '.join(idle)} can't be combined with --inverted.")
+    if inverted and len(wanted) > 1:
+        raise click.UsageError("--inverted measures one --direction at a time.")

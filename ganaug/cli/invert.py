@@ -1,4 +1,4 @@
-"""``ganaug invert``: latents of a folder."""
+"""``ganaug invert``: the latents of a folder of images."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ from pathlib import Path
 
 import click
 
-from ganaug.cli.options import (
-    COUNT,
-    DEVICE,
-    PACK_HELP,
-)
+from ganaug.cli.options import COUNT, DEVICE, FOLDER, PACK_HELP
 from ganaug.inversion import invert_folder
 
 
-@click.command(
-    epilog=f"{PACK_HELP} Example: ganaug invert photos --pack digits --refine-steps 50",
-)
-@click.argument("images", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.command(epilog=f"{PACK_HELP} Example: ganaug invert photos --pack digits --refine-steps 50")
+@click.argument("images", type=FOLDER)
 @click.option("--pack", default="digits", show_default=True)
 @click.option(
     "--refine-steps",
@@ -34,6 +28,5 @@ def invert(images: Path, pack: str, refine_steps: int, batch_size: int, device: 
     Writes IMAGES/latents.safetensors. `transforms.InvertedFolder(IMAGES, PACK)` reads images and latents, and
     LatentShift then shifts and draws without finding the latents again each epoch.
     """
-
     path = invert_folder(images, pack, refine_steps=refine_steps, batch_size=batch_size, device=device)
     click.echo(f"latents in {path}")

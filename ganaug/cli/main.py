@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import click
 from PIL import UnidentifiedImageError
 
+from ganaug.cli.options import WORDS
 from ganaug.errors import UserError
 
 
@@ -24,6 +25,7 @@ COMMANDS = {
     "train-encoder": Entry("ganaug.cli.train_encoder", "Train a pack's encoder, so that it changes real images."),
     "show": Entry("ganaug.cli.show", "Write an HTML page to look through a pack."),
     "name": Entry("ganaug.cli.name", "Name the directions you recognise."),
+    "describe": Entry("ganaug.cli.describe", "Print what changes along each named direction."),
     "evaluate": Entry("ganaug.cli.evaluate", "Measure directions with judges trained on real images."),
     "convert": Entry("ganaug.cli.convert", "Make a generator or pack of a foreign checkpoint."),
     "bank": Entry("ganaug.cli.bank", "Draw shifted images beforehand, for jobs short of CPU."),
@@ -51,6 +53,10 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[WORDS] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

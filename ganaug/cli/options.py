@@ -2,16 +2,60 @@
 
 from __future__ import annotations
 
-import tempfile
+import math
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
-from ganaug.errors import DiscoveryError
-
 PACK_HELP = "PACK is a bundled name (see `ganaug packs`), a folder, or a Hub id such as org/name."
 
+WORDS = "ganaug.words"
+"""Where a click context's ``meta`` keeps the words that were typed after ``ganaug``."""
+
 COUNT = click.IntRange(min=1)
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+class Direction(click.ParamType):
+    """A direction's index where the word is a number, else its name."""
+
+    name = "direction"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
+        return int(value) if str(value).isdecimal() else str(value)
+
+
+class Magnitude(click.ParamType):
+    """``safe``, ``LOW,HIGH`` with LOW <= HIGH, or, unless ``interval`` is asked for, a number."""
+
+    name = "magnitude"
+
+    def __init__(self, *, interval: bool = False) -> None:
+        self.interval = interval
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | float | tuple[float, float]:
+        if value == "safe" or not isinstance(value, str):
+            return value  # type: ignore[no-any-return]  # click converts its own results again
+        try:
+            numbers = [float(word) for word in value.split(",")]
+        except ValueError:
+            numbers = []
+        if len(numbers) not in ((2,) if self.interval else (1, 2)) or not all(map(math.isfinite, numbers)):
+            wanted = "safe or LOW,HIGH" if self.interval else "safe, a number, or LOW,HIGH"
+            self.fail(f"should be {wanted}; got {value!r}.", param, ctx)
+        if numbers[0] > numbers[-1]:
+            self.fail(f"LOW,HIGH should have low <= high; got {value!r}.", param, ctx)
+        return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
+def _one_or_several(ctx: click.Context, parameter: click.Parameter, chosen: Sequence[Any]) -> Any:
+    return chosen[0] if len(chosen) == 1 else list(chosen)
 
 
 def _checked_device(ctx: click.Context, parameter: click.Parameter, name: str | None) -> str | None:
@@ -28,45 +72,46 @@ def _checked_device(ctx: click.Context, parameter: click.Parameter, name: str | 
 DEVICE = click.option(
     "--device", callback=_checked_device, help="cpu, cuda, cuda:1, ...; CUDA if there is one by default."
 )
+DIRECTION = click.option(
+    "--direction",
+    required=True,
+    multiple=True,
+    type=Direction(),
+    callback=_one_or_several,
+    help="A name, an index, or any; repeatable.",
+)
+MAGNITUDE = click.option(
+    "--magnitude", type=Magnitude(), default="safe", show_default=True, help="safe, a number, or LOW,HIGH."
+)
+SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all random draws.")
+SETTINGS = click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
+WRITE = click.option("--write", is_flag=True, help="Write the figures into the pack's folder.")
 
 
-def check_empty(out: Path) -> None:
+def check_empty(folder: Path) -> None:
     """Refuse a folder that holds anything."""
-    if out.exists() and any(out.iterdir()):
-        raise click.UsageError(f"{out} is not empty. Choose another folder, so that nothing is overwritten.")
+    if folder.exists() and any(folder.iterdir()):
+        raise click.UsageError(f"{folder} is not empty. Choose another folder, so that nothing is overwritten.")
 
 
-def check_holds_nothing(out: Path) -> None:
+def check_holds_nothing(folder: Path) -> None:
     """Refuse a folder that holds a pack or a generator."""
-    if (out / "config.json").exists():
-        raise click.ClickException(f"{out} holds a pack or a generator already. Choose another folder, or delete it.")
+    if (folder / "config.json").exists():
+        raise click.ClickException(
+            f"{folder} holds a pack or a generator already. Choose another folder, or delete it."
+        )
 
 
-def check_free(out: Path) -> None:
-    """Refuse a folder that can't be written to, or that holds a pack or a generator, before anything long runs."""
-    check_holds_nothing(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out).close()  # a file of its own for each process that looks
-    except OSError as error:
-        raise DiscoveryError(f"{out} can't be written to ({error.strerror}). Choose another --out.") from error
+def check_written_to(pack: str) -> None:
+    """Refuse ``--write`` for a pack that is no folder."""
+    if not Path(pack).is_dir():
+        raise click.UsageError(f"--write needs a pack's folder, and {pack!r} is none.")
 
 
-def direction_word(word: str) -> str | int:
-    """A direction's index where the word is a number, else its name."""
-    return int(word) if word.isdigit() else word
-
-
-def magnitude_of(text: str) -> str | float | tuple[float, float]:
-    """``safe``, a number, or ``LOW,HIGH``."""
-    if text == "safe":
-        return text
-    try:
-        numbers = [float(word) for word in text.split(",")]
-    except ValueError as error:
-        raise click.UsageError(f"--magnitude should be safe, a number, or LOW,HIGH; got {text!r}.") from error
-    if len(numbers) == 1:
-        return numbers[0]
-    if len(numbers) == 2:
-        return numbers[0], numbers[1]
-    raise click.UsageError(f"--magnitude should be safe, a number, or LOW,HIGH; got {text!r}.")
+def as_typed(ctx: click.Context, *, images: str | None = None) -> str:
+    """The command that was typed, to be kept beside its figures; the images' folder is called DATA."""
+    words = [word for word in ctx.meta[WORDS] if word != "--write"]
+    if images is not None:
+        name, colon, _ = images.rpartition(":")
+        words = [word.replace(images, f"{name}{colon}DATA") for word in words]
+    return shlex.join(["ganaug", *words])

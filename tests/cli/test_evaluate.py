@@ -1,0 +1,37 @@
+import pytest
+
+from ganaug.packs import DirectionPack
+
+
+def test_evaluate_prints_the_figures_and_writes_them_into_the_pack(run, pack, data_root, tmp_path):
+    folder = pack.save_pretrained(tmp_path / "tiny")
+    words = ("--images", f"digits:{data_root}", "--judge-steps", 2, "--samples", 20)
+    text = run("evaluate", folder, *words, "--measure-ranges", "--rate", 0.01, "--direction", "background", "--write")
+    assert "of the real test images right" in text and "directions have a safe range at rate 0.01" in text
+    assert "label mask_iou outside inside" in " ".join(text.split()) and "4 background" in text
+    written = DirectionPack.from_pretrained(folder)
+    figures = written.scores["directions"]["4"]
+    assert set(figures) == {"label", "mask_iou", "outside", "inside"} and 0 < figures["outside"] < 1
+    assert len(written.safe_ranges) == 6
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    text = run("evaluate", folder, *words, "--measure-ranges", "--rate", 1, "--write", code=1)
+    assert "of unshifted samples as their label, less than the rate of 1" in text, "two steps make no judge"
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    assert "is none" in run("evaluate", "digits", *words, "--write", code=2)
+
+
+def test_evaluate_judges_any_pack_alike_without_data(run, pack_folder):
+    text = run("evaluate", pack_folder, "--rca", "--rca-steps", 3, "--write")
+    assert "|cosine| of two directions: mean" in text and "RCA of a fresh reconstructor, 3 steps" in text
+    scores = DirectionPack.from_pretrained(pack_folder).scores
+    assert (
+        0 <= scores["rca_fresh"] <= 1
+        and f"RCA of a fresh reconstructor, 3 steps of 32 pairs: {scores['rca_fresh']:.4f}" in text
+    )
+
+
+def test_evaluate_refuses_images_of_another_kind(run, pack_folder, data_root):
+    text = run("evaluate", pack_folder, "--images", f"mnist:{data_root}", code=1)
+    assert "mnist has images of (1, 32, 32)" in text
+    assert "no data set 'cats'" in run("evaluate", pack_folder, "--images", f"cats:{data_root}", code=1)
+

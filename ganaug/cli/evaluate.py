@@ -11,10 +11,10 @@ from ganaug.cli.options import (
     PACK_HELP,
     SEED,
     WRITE,
-    Direction,
-    Magnitude,
     as_typed,
     check_written_to,
+    direction,
+    interval,
 )
 from ganaug.evaluation import EvaluationReport, InversionReport, cosines, evaluate_inverted
 from ganaug.evaluation import evaluate as measure
@@ -42,13 +42,11 @@ OF_GENERATED = {
     "--direction",
     "wanted",
     multiple=True,
-    type=Direction(),
+    type=direction,
     help="Only this direction (repeatable); named ones by default.",
 )
 @click.option("--all", "everything", is_flag=True, help="Every direction, not only the named ones.")
-@click.option(
-    "--magnitude", type=Magnitude(interval=True), default="safe", show_default=True, help="safe, or LOW,HIGH."
-)
+@click.option("--magnitude", type=interval, default="safe", show_default=True, help="safe, or LOW,HIGH.")
 @click.option("--samples", type=COUNT, default=1000, show_default=True, help="Fresh latents, or images, per direction.")
 @click.option(
     "--measure-ranges", is_flag=True, help="First measure every direction's safe range and keep it in the pack."
@@ -84,7 +82,7 @@ def evaluate(
     images: str | None,
     wanted: tuple[str | int, ...],
     everything: bool,
-    magnitude: str | tuple[float, float],
+    magnitude: tuple[float, float] | None,
     samples: int,
     measure_ranges: bool,
     rate: float,
@@ -140,7 +138,7 @@ def evaluate(
             loaded,
             images,
             directions=range(loaded.num_directions) if everything else wanted or None,
-            interval=None if isinstance(magnitude, str) else magnitude,
+            interval=magnitude,
             samples=samples,
             measure_ranges=measure_ranges,
             rate=rate,

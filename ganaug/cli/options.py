@@ -20,38 +20,32 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-class Direction(click.ParamType):
+def direction(word: str) -> str | int:
     """A direction's index where the word is a number, else its name."""
-
-    name = "direction"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
-        return int(value) if str(value).isdecimal() else str(value)
+    return int(word) if word.isdecimal() else word
 
 
-class Magnitude(click.ParamType):
-    """``safe``, ``LOW,HIGH`` with LOW <= HIGH, or, unless ``interval`` is asked for, a number."""
+def magnitude(text: str) -> str | float | tuple[float, float]:
+    """``safe``, a number, or ``LOW,HIGH`` with LOW <= HIGH."""
+    if text == "safe":
+        return text
+    try:
+        numbers = [float(word) for word in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2) or not all(map(math.isfinite, numbers)):
+        raise click.BadParameter(f"should be safe, a number, or LOW,HIGH; got {text!r}.")
+    if numbers[0] > numbers[-1]:
+        raise click.BadParameter(f"LOW,HIGH should have low <= high; got {text!r}.")
+    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
 
-    name = "magnitude"
 
-    def __init__(self, *, interval: bool = False) -> None:
-        self.interval = interval
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str | float | tuple[float, float]:
-        if value == "safe" or not isinstance(value, str):
-            return value  # type: ignore[no-any-return]  # click converts its own results again
-        try:
-            numbers = [float(word) for word in value.split(",")]
-        except ValueError:
-            numbers = []
-        if len(numbers) not in ((2,) if self.interval else (1, 2)) or not all(map(math.isfinite, numbers)):
-            wanted = "safe or LOW,HIGH" if self.interval else "safe, a number, or LOW,HIGH"
-            self.fail(f"should be {wanted}; got {value!r}.", param, ctx)
-        if numbers[0] > numbers[-1]:
-            self.fail(f"LOW,HIGH should have low <= high; got {value!r}.", param, ctx)
-        return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+def interval(text: str) -> tuple[float, float] | None:
+    """``LOW,HIGH`` with LOW <= HIGH, or None of ``safe``."""
+    given = magnitude(text)
+    if isinstance(given, float):
+        raise click.BadParameter(f"should be safe or LOW,HIGH; got {text!r}.")
+    return None if isinstance(given, str) else given
 
 
 def _one_or_several(ctx: click.Context, parameter: click.Parameter, chosen: Sequence[Any]) -> Any:
@@ -76,12 +70,12 @@ DIRECTION = click.option(
     "--direction",
     required=True,
     multiple=True,
-    type=Direction(),
+    type=direction,
     callback=_one_or_several,
     help="A name, an index, or any; repeatable.",
 )
 MAGNITUDE = click.option(
-    "--magnitude", type=Magnitude(), default="safe", show_default=True, help="safe, a number, or LOW,HIGH."
+    "--magnitude", type=magnitude, default="safe", show_default=True, help="safe, a number, or LOW,HIGH."
 )
 SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all random draws.")
 SETTINGS = click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")

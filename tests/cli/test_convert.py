@@ -61,7 +61,6 @@ def test_a_deformator_of_another_generator_leaves_nothing(run, generator_folder,
         assert "with --generator neither is used" in " ".join(run("convert", tmp_path / "d.pt", *words, code=2).split())
 
 
-
 def test_nothing_is_converted_over_a_generator(run, generator_folder, tmp_path):
     before = {file.name: file.read_bytes() for file in generator_folder.iterdir()}
     torch.save(DCGAN(latent_dim=6, width=4, image_size=16).state_dict(), tmp_path / "g.pt")

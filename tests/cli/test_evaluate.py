@@ -1,5 +1,3 @@
-import pytest
-
 from ganaug.packs import DirectionPack
 
 
@@ -34,4 +32,3 @@ def test_evaluate_refuses_images_of_another_kind(run, pack_folder, data_root):
     text = run("evaluate", pack_folder, "--images", f"mnist:{data_root}", code=1)
     assert "mnist has images of (1, 32, 32)" in text
     assert "no data set 'cats'" in run("evaluate", pack_folder, "--images", f"cats:{data_root}", code=1)
-

@@ -42,9 +42,7 @@ def test_every_command_has_a_module_help_and_an_example_of_its_own_options(run, 
     text = run(name, "--help")
     assert "Usage:" in text and len(command_of(name).help) > 30
     known = {option for parameter in command_of(name).params for option in parameter.opts}
-    examples = [
-        re.split("; |$", "ganaug " + rest)[0] for rest in command_of(name).epilog.split("Example")[1].split("ganaug ")[1:]
-    ]
+    examples = re.findall("ganaug [^;]+", command_of(name).epilog.partition("Example")[2])
     assert examples
     for example in examples:
         words = shlex.split(example)
@@ -87,7 +85,10 @@ def test_an_unknown_command_is_refused(run):
         (["evaluate", "digits", "--images", "digits:x", "--magnitude", "3"], "should be safe or LOW,HIGH"),
         (["evaluate", "digits", "--images", "digits:x", "--blend", "add"], "--blend is for --inverted"),
         (["evaluate", "digits", "--images", "digits:x", "--inverted", "--dvn"], "--dvn can't be combined"),
-        (["evaluate", "digits", "--images", "digits:x", "--inverted", "--direction", "1", "--direction", "2"], "one --d"),
+        (
+            ["evaluate", "digits", "--images", "digits:x", "--inverted", "--direction", "1", "--direction", "2"],
+            "one --d",
+        ),
         (["bank", "digits", "x", "--direction", "0", "--magnitude", "a,b"], "safe, a number, or LOW,HIGH"),
         (["bank", "digits", "x", "--direction", "0", "--magnitude", "nan"], "safe, a number, or LOW,HIGH"),
         (["describe", "digits", "--samples", "0"], "x>=1"),

@@ -126,7 +126,6 @@ def test_tensorboard_is_on_request(run, generator_folder, tmp_path):
     assert not (tmp_path / "a" / "tensorboard").exists() and any((tmp_path / "b" / "tensorboard").iterdir())
 
 
-
 def test_help_lists_every_setting_and_method_with_its_defaults(run):
     text = run("train", "--help")
     for key, value in DiscoverySettings().to_dict().items():

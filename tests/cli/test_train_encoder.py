@@ -36,7 +36,6 @@ def test_an_encoder_opens_the_way_to_real_images(run, pack_folder, tmp_path):
     assert "draws 2 classes" in run(*words[:2], tmp_path / "new", *words[3:], "3", "--source", "sample", code=1)
 
 
-
 def test_an_encoder_from_a_data_set(run, pack, data_root, tmp_path):
     folder = pack.save_pretrained(tmp_path / "tiny")
     words = ("steps=3", "batch_size=4", "width=4", "hidden=8")

@@ -10,7 +10,7 @@ from ganaug.cli.options import COUNT, DEVICE, DIRECTION, FOLDER, MAGNITUDE, NEW_
 from ganaug.transforms import augment_folder
 
 
-@click.command(epilog=f"{PACK_HELP} Example: ganaug augment photos augmented --direction background --pack digits")
+@click.command(epilog=f"{PACK_HELP}\n\nExample: ganaug augment photos augmented --direction background --pack digits")
 @click.argument("images", type=FOLDER)
 @click.argument("out", type=NEW_FOLDER)
 @DIRECTION

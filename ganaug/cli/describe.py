@@ -9,7 +9,7 @@ from ganaug.cli.options import COUNT, PACK_HELP, SEED, WRITE, as_typed, check_wr
 from ganaug.packs import DirectionPack
 
 
-@click.command(epilog=f"{PACK_HELP} Example: ganaug describe faces --samples 500")
+@click.command(epilog=f"{PACK_HELP}\n\nExample: ganaug describe faces --samples 500")
 @click.argument("pack")
 @click.option(
     "--magnitude",

@@ -31,7 +31,7 @@ OF_GENERATED = {
 """Options that mean nothing with ``--inverted``."""
 
 
-@click.command(epilog=f"{PACK_HELP} Example: ganaug evaluate runs/mine --images mnist:DATA --measure-ranges --write")
+@click.command(epilog=f"{PACK_HELP}\n\nExample: ganaug evaluate runs/mine --images mnist:DATA --measure-ranges --write")
 @click.argument("pack")
 @click.option(
     "--images",

@@ -10,7 +10,7 @@ from ganaug.cli.options import COUNT, DEVICE, FOLDER, PACK_HELP
 from ganaug.inversion import invert_folder
 
 
-@click.command(epilog=f"{PACK_HELP} Example: ganaug invert photos --pack digits --refine-steps 50")
+@click.command(epilog=f"{PACK_HELP}\n\nExample: ganaug invert photos --pack digits --refine-steps 50")
 @click.argument("images", type=FOLDER)
 @click.option("--pack", default="digits", show_default=True)
 @click.option(

@@ -11,7 +11,7 @@ from ganaug.gallery import write_page
 from ganaug.packs import DirectionPack
 
 
-@click.command(epilog=f"{PACK_HELP} Example: ganaug show digits --out page --seeds 6")
+@click.command(epilog=f"{PACK_HELP}\n\nExample: ganaug show digits --out page --seeds 6")
 @click.argument("pack")
 @click.option("--out", type=NEW_FOLDER, help="Folder for the page; ganaug-show-NAME by default.")
 @click.option(

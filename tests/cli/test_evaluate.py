@@ -32,3 +32,24 @@ def test_evaluate_refuses_images_of_another_kind(run, pack_folder, data_root):
     text = run("evaluate", pack_folder, "--images", f"mnist:{data_root}", code=1)
     assert "mnist has images of (1, 32, 32)" in text
     assert "no data set 'cats'" in run("evaluate", pack_folder, "--images", f"cats:{data_root}", code=1)
+
+
+def test_real_images_are_inverted_shifted_and_judged(run, inverting_pack, data_root, tmp_path):
+    folder = inverting_pack.save_pretrained(tmp_path / "tiny")
+    words = ("--images", f"digits:{data_root}", "--inverted", "--judge-steps", 2, "--samples", 8)
+    text = run("evaluate", folder, *words, "--blend", "replace", "--direction", 2, "--write")
+    for figure in ("label before", "label, class given", "mask_iou", "outside", "reconstructed"):
+        assert figure in text, figure
+    scores = DirectionPack.from_pretrained(folder).scores
+    assert 0 <= scores["real label, class given"] <= 1
+    command = scores["real label, class given_command"]
+    assert str(data_root) not in command and "--images digits:DATA --inverted" in command and "--write" not in command
+
+
+def test_figures_are_written_on_request_alone(run, pack, data_root, tmp_path):
+    folder = pack.save_pretrained(tmp_path / "tiny")
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    words = ("--images", f"digits:{data_root}", "--judge-steps", 2, "--samples", 20, "--magnitude", "-1,1")
+    text = run("evaluate", folder, *words, "--all", "--device", "cpu")
+    assert all(f" {index}" in text for index in range(6)) and "-1.00, +1.00" in text.replace(",+", ", +")
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before

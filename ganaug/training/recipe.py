@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ganaug.checkpoints import generator_from_distribution
-from ganaug.errors import GeneratorError, PackError, SettingsError
-from ganaug.files import read_json
+from ganaug.errors import SettingsError
 from ganaug.generators import Generator
-from ganaug.generators.generator import CONFIG_FILE
-from ganaug.packs import DirectionPack, bundled_packs
+from ganaug.packs import load_generator
 from ganaug.settings import Settings
 from ganaug.training.encoder import EncoderSettings
 from ganaug.training.methods.registry import METHODS, method_settings
@@ -40,7 +38,7 @@ class Recipe:
         name: the recipe's, and its pack's.
         generator: folder, bundled pack, or Hub id of the generator; empty if ``source`` names it.
         source: a generator in a Python distribution, see :func:`ganaug.generators.generator_from_distribution`.
-        licence: of the pack.
+        license: of the pack.
         method: how directions are found, one of :data:`ganaug.training.methods.METHODS`.
         settings: of the method.
         encoder: settings of the inversion encoder.
@@ -49,7 +47,7 @@ class Recipe:
     name: str
     generator: str
     source: dict[str, str]
-    licence: str
+    license: str
     method: str
     settings: Settings
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
@@ -60,7 +58,9 @@ class Recipe:
 
 
 def read_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    """Read a recipe: tables ``[pack]`` (generator, licence), ``[source]``, ``[discovery]``, ``[encoder]``.
+    """Read a recipe: tables ``[pack]`` (generator, license), ``[source]``, ``[discovery]``, ``[encoder]``.
+
+    Older recipes write ``licence``.
 
     ``method=...`` replaces the recipe's method; of its settings, the number of directions and the seed then stay.
 
@@ -96,28 +96,5 @@ def read_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         encoder = EncoderSettings.from_mapping(content.get("encoder", {}))
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from error
-    licence = str(pack.get("licence", "apache-2.0"))
-    return Recipe(path.stem, generator, source, licence, method, settings, encoder)
-
-
-def load_generator(name: str | Path) -> Generator:
-    """A frozen generator from a generator's folder, a bundled pack, a pack's folder, or a Hub id of either.
-
-    Raises:
-        GeneratorError: nothing of the kind is found.
-    """
-    folder = Path(name)
-    try:
-        if str(name) in bundled_packs():
-            return DirectionPack.from_pretrained(name).generator
-        if folder.is_dir() and "format_version" in read_json(folder / CONFIG_FILE):
-            return DirectionPack.from_pretrained(folder).generator
-        if not folder.is_dir():
-            try:
-                return DirectionPack.from_pretrained(name).generator
-            except PackError:
-                if "/" not in str(name):
-                    raise
-        return Generator.from_pretrained(str(name)).freeze()
-    except PackError as error:
-        raise GeneratorError(f"no generator {str(name)!r}: {error}") from error
+    license = str(pack.get("license", pack.get("licence", "apache-2.0")))
+    return Recipe(path.stem, generator, source, license, method, settings, encoder)

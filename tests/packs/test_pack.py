@@ -15,6 +15,7 @@ from ganaug.draws import draw_shifts
 from ganaug.errors import PackError
 from ganaug.generators import MLP, SNGAN, Generator, StyleGAN2
 from ganaug.packs import DirectionPack, bundled_packs
+from ganaug.packs.format import pack_config
 
 
 @pytest.fixture
@@ -32,10 +33,7 @@ def edit(folder, change):
 def test_a_saved_pack_comes_back_the_same(pack, folder):
     again = DirectionPack.from_pretrained(folder)
     assert torch.equal(again.directions, pack.directions)
-    assert again.config() == json.loads(json.dumps(pack.config())) | {
-        "ranges": pack.ranges,
-        "safe_ranges": pack.safe_ranges,
-    }
+    assert json.dumps(pack_config(again)) == json.dumps(pack_config(pack))
     latents, labels = torch.randn(2, 8), torch.tensor([3, 4])
     torch.testing.assert_close(again.generator(latents, labels), pack.generator(latents, labels))
     assert not any(parameter.requires_grad for parameter in again.generator.parameters())
@@ -65,7 +63,7 @@ def test_the_card_says_how_to_use_the_pack_and_what_was_measured(folder):
 def test_the_code_on_the_card_runs(num_classes, tmp_path, monkeypatch):
     generator = SNGAN(latent_dim=8, num_classes=num_classes, widths=(8, 8, 8, 8)).freeze()
     pack = DirectionPack(
-        torch.eye(8)[:3], generator=generator, names={"light": 2}, scores={"rca": 0.5}, licence="unknown"
+        torch.eye(8)[:3], generator=generator, names={"light": 2}, scores={"rca": 0.5}, license="unknown"
     )
     card = (pack.save_pretrained(tmp_path / "tiny") / "README.md").read_text()
     assert ("an unconditional" in card) == (not num_classes) and "license" not in card
@@ -77,7 +75,8 @@ def test_the_code_on_the_card_runs(num_classes, tmp_path, monkeypatch):
 
 
 def test_a_hostile_name_can_not_break_the_card(pack, tmp_path):
-    pack.names = {}
+    pack.rename("background", None)
+    pack.rename("stroke", None)
     pack.rename(0, "x | <script>alert(1)</script> ``` [a](http://b)")
     pack.scores["rca_command"] = "a | b `c` < d"
     card = (pack.save_pretrained(tmp_path / "tiny") / "README.md").read_text()
@@ -88,7 +87,7 @@ def test_a_hostile_name_can_not_break_the_card(pack, tmp_path):
 
 def test_names_and_indices(pack):
     assert pack.index("background") == 4 and pack.index(3) == 3
-    assert pack.name_of(4) == "background" and pack.name_of(0) is None
+    assert pack[4].name == "background" and pack[0].name is None and pack["stroke"] is pack[2]
     pack.rename(0, "light")
     pack.rename(4, None)
     pack.rename(2, "width")
@@ -113,11 +112,13 @@ def test_unknown_directions_are_named(pack, direction, message):
 
 
 def test_safe_ranges_decide_what_is_usable(pack):
-    assert pack.usable() == [0, 2, 4] and pack.range_of(0) == (-1, 2)
-    with pytest.raises(PackError, match="direction 1 of pack 'tiny' changes the label at every magnitude"):
-        pack.range_of(1)
-    pack.safe_ranges = None
-    assert pack.usable() == list(range(6)) and pack.range_of(1) == (-6, 6)
+    assert [direction.index for direction in pack.usable()] == [0, 2, 4] and pack[0].reach == (-1, 2)
+    assert pack.is_measured
+    with pytest.raises(PackError, match="direction 1 changes the label at every magnitude"):
+        _ = pack[1].reach
+    for direction in pack:
+        direction.safe_range = None
+    assert pack.usable() == list(pack) and pack[1].reach == (-6, 6) and not pack.is_measured
 
 
 def test_bundled_packs_come_before_folders_of_the_same_name(folder, tmp_path, monkeypatch):
@@ -318,7 +319,7 @@ def test_the_generator_of_a_pack_is_frozen():
 
 
 def test_weights_of_a_distribution_stay_there(distribution, tutorial, tmp_path):
-    pack = DirectionPack(torch.eye(6)[:2], generator_source=distribution, licence="mit")
+    pack = DirectionPack(torch.eye(6)[:2], generator_origin=distribution, license="mit")
     folder = pack.save_pretrained(tmp_path / "faces")
     assert not (folder / "generator.safetensors").exists()
     card = (folder / "README.md").read_text()
@@ -329,7 +330,7 @@ def test_weights_of_a_distribution_stay_there(distribution, tutorial, tmp_path):
     with pytest.raises(PackError, match="weights have SHA-256 0000"):
         _ = DirectionPack.from_pretrained(folder).generator
     with pytest.raises(PackError, match="distribution gone, which is missing"):
-        DirectionPack(torch.eye(6)[:2], generator_source={**distribution, "distribution": "gone"})
+        DirectionPack(torch.eye(6)[:2], generator_origin={**distribution, "distribution": "gone"}).load()
 
 
 @pytest.mark.parametrize("name", ["nowhere", "./nowhere", "/nowhere/at/all", "a/b/c"])
@@ -351,19 +352,35 @@ def test_a_failed_save_leaves_the_old_pack_whole(pack, folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"names": {"a\n": 0}}, "1 to 80 printable characters"),
-        ({"ranges": [(-1, 1)]}, "one range for each of the 6 directions"),
-        ({"safe_ranges": [(1, 2)] * 6}, "an interval around 0"),
         (
             {"scores": {"rca": float("nan")}},
             "the scores, method and encoder_method of pack 'tiny' should fit into JSON",
         ),
         ({"method": {"weights": torch.ones(1)}}, "Tensor is not JSON serializable"),
-        ({"generator_source": {"url": "x"}}, "source should have distribution"),
+        ({"generator_origin": {"url": "x"}}, "source should have distribution"),
+        ({"scores": {"directions": {}}}, "go in with pack.add_scores"),
     ],
 )
 def test_what_could_not_be_loaded_again_is_not_written(pack, tmp_path, change, message):
     vars(pack).update(change)
+    with pytest.raises(PackError) as caught:
+        pack.save_pretrained(tmp_path / "new")
+    assert message in str(caught.value) and not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "a\n"}, "1 to 80 printable characters"),
+        ({"name": "stroke"}, "directions 0 and 2 of pack 'tiny' are both named 'stroke'"),
+        ({"range": (-1, 1, 2)}, "range of direction 0 should be two finite numbers"),
+        ({"safe_range": (1, 2)}, "an interval around 0"),
+        ({"safe_range": None}, "safe ranges of some directions and none of 1 others (the first: 0)"),
+        ({"scores": {"label": float("inf")}}, "scores, method and encoder_method of pack 'tiny' should fit into JSON"),
+    ],
+)
+def test_a_direction_that_could_not_be_loaded_again_is_not_written(pack, tmp_path, change, message):
+    vars(pack[0]).update(change)
     with pytest.raises(PackError) as caught:
         pack.save_pretrained(tmp_path / "new")
     assert message in str(caught.value) and not (tmp_path / "new").exists()

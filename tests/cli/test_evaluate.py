@@ -8,9 +8,11 @@ def test_evaluate_prints_the_figures_and_writes_them_into_the_pack(run, pack, da
     assert "of the real test images right" in text and "directions have a safe range at rate 0.01" in text
     assert "label mask_iou outside inside" in " ".join(text.split()) and "4 background" in text
     written = DirectionPack.from_pretrained(folder)
-    figures = written.scores["directions"]["4"]
+    figures = written[4].scores
     assert set(figures) == {"label", "mask_iou", "outside", "inside"} and 0 < figures["outside"] < 1
-    assert len(written.safe_ranges) == 6
+    assert all(direction.safe_range is not None for direction in written)
+    assert "--images digits:DATA --judge-steps 2" in written.commands["outside"]
+    assert "--write" not in written.commands["outside"]
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     text = run("evaluate", folder, *words, "--measure-ranges", "--rate", 1, "--write", code=1)
     assert "of unshifted samples as their label, less than the rate of 1" in text, "two steps make no judge"

@@ -2,7 +2,7 @@ from ganaug.packs import DirectionPack
 
 
 def test_names_are_given_and_taken_away(run, pack_folder):
-    assert "{'stroke': 2, 'slant': 0}" in run("name", pack_folder, "1=", "2=stroke", "0=slant")
+    assert "{'slant': 0, 'stroke': 2}" in run("name", pack_folder, "1=", "2=stroke", "0=slant")
     run("name", pack_folder, "0=")
     pack = DirectionPack.from_pretrained(pack_folder)
     assert pack.names == {"stroke": 2} and pack.preview is not None

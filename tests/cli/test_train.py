@@ -37,7 +37,7 @@ def test_train_show_name_end_to_end(run, generator_folder, tmp_path):
 def test_train_from_a_recipe_with_overrides(run, generator_folder, tmp_path):
     recipe = tmp_path / "mine.toml"
     recipe.write_text(
-        f'[pack]\ngenerator = "{generator_folder}"\nlicence = "mit"\n'
+        f'[pack]\ngenerator = "{generator_folder}"\nlicense = "mit"\n'
         '[discovery]\nnum_directions = 3\nbatch_size = 4\nsteps = 50\nreconstructor = "lenet"\n'
     )
     run("train", recipe, "--out", tmp_path / "out", "steps=2", "seed=5")

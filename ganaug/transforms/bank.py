@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from ganaug.devices import default_device
 from ganaug.draws import seeded
 from ganaug.errors import BankError
+from ganaug.images import from_unit, signed_to_unit
 from ganaug.packs import DirectionPack
 from ganaug.transforms.choice import Choice, Magnitude
 
@@ -173,9 +174,7 @@ class LatentBank:
                 )
                 with torch.no_grad():
                     images = generator(latents.to(target), labels[rows].to(target))
-                arrays["images"][rows] = (
-                    ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
-                )
+                arrays["images"][rows] = from_unit(signed_to_unit(images), torch.uint8).cpu().numpy()
                 for name, values in (("labels", labels[rows]), ("indices", indices), ("magnitudes", magnitudes)):
                     arrays[name][rows] = values.numpy()
                 for array in arrays.values():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ganaug.images import resized
+from ganaug.images import resized, signed_to_unit, unit_to_signed
 from ganaug.inversion import invert
 from ganaug.packs import DirectionPack
 
@@ -19,7 +19,7 @@ def sampled(
     """G(z + offset, y) as float images ``(M, C, *size)`` in [0, 1]."""
     generator, _ = pack.networks(device)
     drawn = generator((latents + offsets).to(device), labels)
-    return resized(((drawn.float() + 1) / 2).clamp(0, 1), size)
+    return resized(signed_to_unit(drawn), size)
 
 
 def inverted(
@@ -37,15 +37,15 @@ def inverted(
     generator, _ = pack.networks(images.device)
     with torch.no_grad():
         if latents is None or (labels is None and generator.num_classes):
-            seen = resized(images.detach(), (generator.image_size, generator.image_size)) * 2 - 1
+            seen = unit_to_signed(resized(images.detach(), (generator.image_size, generator.image_size)))
             found, labels = invert(pack, seen, labels if generator.num_classes else None)
             latents = found if latents is None else latents
         latents = latents.to(images.device, torch.float32)
         labels = labels if generator.num_classes else None
         shifted = latents + offsets.to(images.device)
         if blend == "replace":
-            drawn = (generator(shifted, labels).float() + 1) / 2
-            return resized(drawn.clamp(0, 1), images.shape[-2:]), latents, labels
+            drawn = signed_to_unit(generator(shifted, labels))
+            return resized(drawn, images.shape[-2:]), latents, labels
         both = None if labels is None else torch.cat([labels, labels])
         before, after = generator(torch.cat([latents, shifted]), both).float().chunk(2)
         change = resized((after - before) / 2, images.shape[-2:])

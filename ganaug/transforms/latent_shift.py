@@ -19,7 +19,7 @@ from torchvision.transforms.v2._utils import _parse_labels_getter
 
 from ganaug.draws import seeded
 from ganaug.errors import TransformError
-from ganaug.images import _as_batch, _from_unit, _is_batch, _like, check_unit_range, resized
+from ganaug.images import as_batch, check_unit_range, from_unit, like, resized, to_unit
 from ganaug.inversion import Latents
 from ganaug.packs import DirectionPack
 from ganaug.transforms.bank import LatentBank
@@ -163,10 +163,11 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # as above
             )
         image = flat[places[0]]
         batch = self._checked_batch(image)
+        is_batch = isinstance(image, Tensor) and image.ndim == 4
         labels = self._find_labels(sample)
         stored = [item for item in flat if isinstance(item, Latents)]
-        can_sample = _is_batch(image) and labels is not None and not stored
-        source = self._choose_source(can_sample=can_sample, is_batch=_is_batch(image))
+        can_sample = is_batch and labels is not None and not stored
+        source = self._choose_source(can_sample=can_sample, is_batch=is_batch)
         classes = self._classes(labels, len(batch), source)
         params = self.make_params([batch, classes], source=source)
         if source == "invert" and stored:
@@ -227,11 +228,11 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # as above
         rows = params["replace"].nonzero().squeeze(1)
         if not len(rows):
             return inpt
-        batch = _as_batch(inpt)
+        batch = as_batch(inpt)
         here = rows.to(batch.device)
         shifted = self._shifted(batch[here], params, rows)
         output = shifted if len(rows) == len(batch) else batch.index_copy(0, here, shifted)
-        return _like(output, inpt)
+        return like(output, inpt)
 
     def _shifted(self, images: Tensor, params: dict[str, Any], rows: Tensor) -> Tensor:
         """The images ``(M, C, H, W)`` of some rows, shifted; same dtype and device."""
@@ -240,7 +241,7 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # as above
             if served.shape == images.shape and images.dtype == torch.uint8:
                 exact: Tensor = served
                 return exact
-            return _from_unit(resized(served.float() / 255, images.shape[-2:]), images.dtype)
+            return from_unit(resized(to_unit(served), images.shape[-2:]), images.dtype)
         assert self.pack is not None
         here = rows.to(images.device)
         classes = None if params["classes"] is None else params["classes"].to(images.device)[here]
@@ -250,12 +251,11 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # as above
             unit = sampled(self.pack, params["latents"][rows], offsets, classes, images.shape[-2:], images.device)
         else:
             stored = params["latents"][rows] if params.get("stored") else None
-            unit = images.float() / 255 if images.dtype == torch.uint8 else images.float()
-            unit, found, drawn = inverted(self.pack, unit, offsets, classes, stored, blend=self.blend)
+            unit, found, drawn = inverted(self.pack, to_unit(images), offsets, classes, stored, blend=self.blend)
             params["latents"][rows] = found.cpu()
             if classes is None and drawn is not None:
                 params["classes"] = torch.full(params["replace"].shape, -1).index_copy(0, rows, drawn.cpu())
-        return _from_unit(unit, images.dtype)
+        return from_unit(unit, images.dtype)
 
     # -- what came in -----------------------------------------------------------------------------------------------
 
@@ -283,7 +283,7 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # as above
                 f"expected a batch of images of shape (N, {source.channels}, H, W) or one image of shape "
                 f"({source.channels}, H, W), got a tensor of shape {tuple(image.shape)}."
             )
-        batch = _as_batch(image)
+        batch = as_batch(image)
         if batch.shape[1] != source.channels:
             got = f"a tensor of shape {tuple(image.shape)}" if isinstance(image, Tensor) else "a PIL image"
             raise TransformError(

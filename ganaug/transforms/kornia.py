@@ -48,8 +48,8 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         >>> from ganaug import transforms
         >>> shift = transforms.RandomLatentShift(direction="background", p=1.0)
         >>> images = torch.rand(4, 3, 32, 32)
-        >>> shifted = shift(images)
-        >>> bool((shift(images, params=shift._params) == shifted).all())
+        >>> params = shift.forward_parameters(images.shape)
+        >>> bool((shift(images, params=params) == shift(images, params=params)).all())
         True
     """
 
@@ -75,7 +75,7 @@ class RandomLatentShift(IntensityAugmentationBase2D):
                 f"RandomLatentShift inverts images, and pack {self.pack.name!r} has no encoder. Train one "
                 "(ganaug train-encoder PACK), or use LatentShift on images with labels."
             )
-        _ = self.pack.generator, self.pack.encoder
+        self.pack.networks(self.pack.generator.device)  # loaded now, before workers are forked
         self._choice = Choice(self.pack, direction, num_ops=num_ops, weights=weights, magnitude=magnitude)
         self.flags = {"direction": direction, "magnitude": magnitude, "blend": blend, "num_ops": num_ops}
 

@@ -179,8 +179,8 @@ def train(
       magnitude_weight=0.25
       label_weight=0.0             above 0: directions that keep the label readable (class-conditional generators)
       micro_batches=1              draw the batch in parts, to save memory
-      recompute=off                on: compute the generator's activations twice, to save memory
-      compile=off                  on: torch.compile
+      recompute=False              true: compute the generator's activations twice, to save memory
+      compile=False                true: torch.compile
       matrix_lr=1e-3  reconstructor_lr=5e-4  schedule=cosine                (or constant)
       precision=bfloat16           bfloat16 | float32
       seed=0
@@ -195,7 +195,7 @@ def train(
     """
     from ganaug.errors import SettingsError
     from ganaug.gallery import preview
-    from ganaug.settings import parse_overrides
+    from ganaug.settings import parse_settings
     from ganaug.training import discover, find_directions
     from ganaug.training.discovery.distributed import process_group, rank_and_size
     from ganaug.training.discovery.plan import plan
@@ -210,7 +210,7 @@ def train(
                     "give a RECIPE or --generator, not both; a recipe's generator is overridden with generator=..."
                 )
             words.insert(0, str(recipe))
-        given = parse_overrides(words)
+        given = parse_settings(words)
         method = given.pop("method", "reconstructor")
         chosen = Recipe(out.name, generator, {}, "unknown", method, method_settings(method, given))
         network = load_generator(generator)
@@ -238,7 +238,7 @@ def train(
             if rank_and_size()[0] > 0:
                 return
     network.to("cpu")
-    pack.name, pack.licence, pack.generator_source = chosen.name, chosen.licence, chosen.source
+    pack.name, pack.licence, pack.generator_source = chosen.name, chosen.license, chosen.origin
     what = str(recipe) if generator is None else f"--generator {generator}"
     if "rca" in pack.scores:
         pack.scores["rca_command"] = " ".join(["ganaug train", what, f"--out {out}", *words])
@@ -317,7 +317,7 @@ def train_encoder(
     from ganaug.data import images_in_folder, read_dataset
     from ganaug.evaluation import redrawing_error
     from ganaug.packs import DirectionPack
-    from ganaug.settings import parse_overrides
+    from ganaug.settings import parse_settings
     from ganaug.training import EncoderSettings
     from ganaug.training.recipe import read_recipe
 
@@ -325,7 +325,7 @@ def train_encoder(
         raise click.UsageError("give --images or --data, not both.")
     pack = DirectionPack.from_pretrained(folder.resolve())
     words = [str(folder), *(["--recipe", str(recipe)] if recipe else []), *settings]
-    given = parse_overrides(settings)
+    given = parse_settings(settings)
     chosen = EncoderSettings.from_mapping({**(read_recipe(recipe).encoder.to_dict() if recipe else {}), **given})
     real = None
     if images is not None:
@@ -630,9 +630,9 @@ def evaluate(
     if loaded.num_directions > 1:
         click.echo(pairwise_cosines(loaded))
     if rca:
-        from ganaug.training.methods.registry import judge
+        from ganaug.training import fresh_rca
 
-        loaded.scores["rca_fresh"] = round(judge(loaded, steps=rca_steps, seed=seed, device="cpu"), 4)
+        loaded.scores["rca_fresh"] = round(fresh_rca(loaded, steps=rca_steps, seed=seed, device="cpu"), 4)
         loaded.scores["rca_fresh_command"] = command
         click.echo(f"RCA of a fresh reconstructor, {rca_steps} steps of 32 pairs: {loaded.scores['rca_fresh']:.4f}")
     indices = [loaded.index(_direction(word)) for word in wanted] or sorted(loaded.names.values())
@@ -695,14 +695,14 @@ def convert(checkpoint: Path, out: Path, arch: str, settings: tuple[str, ...], g
     """
     from ganaug.checkpoints import convert_checkpoint
     from ganaug.generators import MLP
-    from ganaug.settings import parse_overrides
+    from ganaug.settings import parse_settings
 
     if generator is not None:
         if arch != "auto" or settings:
             raise click.UsageError("--arch and --set are for generators; with --generator neither is used.")
         _convert_deformator(checkpoint, generator, out)
         return
-    given = parse_overrides(settings)
+    given = parse_settings(settings)
     if "arch" in given:
         raise click.UsageError(f"the architecture is given as --arch {given['arch']}, not with --set.")
     _check_holds_nothing(out)

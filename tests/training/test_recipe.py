@@ -4,7 +4,7 @@ import pytest
 
 from ganaug.errors import SettingsError
 from ganaug.packs import bundled_packs
-from ganaug.settings import parse_overrides
+from ganaug.settings import parse_settings
 from ganaug.training import DiscoverySettings
 from ganaug.training.recipe import load_generator, read_recipe
 
@@ -36,7 +36,7 @@ def test_overrides_come_before_the_recipe(tmp_path):
 
 
 def test_values_are_read_as_in_toml_or_as_words():
-    assert parse_overrides(["a=1", "b=1e-3", "c=true", "d=word", 'e="quoted"', "f="]) == {
+    assert parse_settings(["a=1", "b=1e-3", "c=true", "d=word", 'e="quoted"', "f="]) == {
         "a": 1,
         "b": 1e-3,
         "c": True,

@@ -10,7 +10,7 @@ from ganaug.cli.options import COUNT, DEVICE, DIRECTION, MAGNITUDE, PACK_HELP, S
 from ganaug.transforms import LatentBank
 
 
-@click.command(epilog=f"{PACK_HELP}\n\nExample: ganaug bank digits bank.safetensors --direction background --size 20000")
+@click.command(epilog=f"{PACK_HELP}\n\nExample: ganaug bank digits bank.safetensors --direction background")
 @click.argument("pack")
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 @DIRECTION

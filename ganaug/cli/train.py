@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from pathlib import Path
 
 import click
@@ -15,18 +16,15 @@ from ganaug.training import METHODS, DiscoverySettings, Recipe, make_pack, plan,
 HELP = """Discover directions of a generator and write them as a pack.
 
 Give a RECIPE (a TOML file; those of the bundled packs lie in training/), or --generator. KEY=VALUE overrides a
-setting. The settings, with their defaults:
+setting. The settings of method=reconstructor, which is the default, with theirs:
 
 \b
-method=reconstructor        {methods}; see below
 {settings}
 
-Of the other methods:
+Other methods, and what they take; `ganaug evaluate PACK --rca` judges all alike:
 
 \b
 {others}
-
-`ganaug evaluate PACK --rca` judges all alike.
 
 The progress bar shows the loss and RCA, the share of pairs whose direction the reconstructor names; both go to
 metrics.jsonl. Ctrl-C leaves a checkpoint, and --resume goes on from it as if nothing had happened. On several GPUs
@@ -35,12 +33,14 @@ or processes: torchrun --nproc-per-node N -m ganaug train ...; each takes its sh
 
 
 def _help() -> str:
+    """:data:`HELP` with the settings of all methods."""
     others = [
-        f"{name:15}" + " ".join(f"{key}={value}" for key, value in method.settings().to_dict().items())
+        " ".join([f"method={name}", *(f"{key}={value}" for key, value in method.settings().to_dict().items())])
         for name, method in METHODS.items()
         if name != "reconstructor"
     ]
-    return HELP.format(methods=" | ".join(METHODS), settings=settings_help(DiscoverySettings), others="\n".join(others))
+    wrapped = [textwrap.fill(other, 100, subsequent_indent="    ") for other in others]
+    return HELP.format(settings=settings_help(DiscoverySettings), others="\n".join(wrapped))
 
 
 @click.command(help=_help(), epilog="Example: ganaug train training/mnist.toml --out runs/mnist steps=2000 seed=1")

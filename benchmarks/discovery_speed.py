@@ -50,7 +50,7 @@ from torchvision.models import resnet18
 from ganaug.evaluation import reconstructor_accuracy
 from ganaug.generators import SNGAN, BigGAN, Generator, ProGAN
 from ganaug.training import DiscoverySettings
-from ganaug.training.discovery.discover import Run
+from ganaug.training.discovery import Run
 from ganaug.training.discovery.reconstructor import default_reconstructor
 from ganaug.training.recipe import read_recipe
 
@@ -447,12 +447,10 @@ def rca(options: argparse.Namespace) -> None:
     print(f"rca     {recipe.name}, K = {settings.num_directions}: seconds to RCA {options.target} on 2,000 fresh pairs")
 
     def our_rca() -> float:
-        return accuracy(run.drawing, run.matrix.rows.detach(), run.reconstructor, settings.precision)
+        return accuracy(run.fused, run.matrix.rows.detach(), run.reconstructor, settings.precision)
 
     def plain_rca() -> float:
-        return accuracy(
-            run.drawing, F.normalize(columns.weight.detach(), dim=0).T, PlainReconstructor(parts), "float32"
-        )
+        return accuracy(run.fused, F.normalize(columns.weight.detach(), dim=0).T, PlainReconstructor(parts), "float32")
 
     cap = 60 * options.max_minutes
     seconds = reach("ours", run.train_step, our_rca, settings.steps, cap, options)

@@ -27,7 +27,7 @@ from discovery_speed import resident
 from ganaug.devices import autocast
 from ganaug.generators import Generator, ProGAN, StyleGAN2
 from ganaug.training import DiscoverySettings
-from ganaug.training.discovery.discover import Run
+from ganaug.training.discovery import Run
 from ganaug.training.discovery.plan import plan
 
 GENERATORS: dict[str, type[ProGAN] | type[StyleGAN2]] = {"progan": ProGAN, "stylegan2": StyleGAN2}

@@ -46,8 +46,7 @@ from ganaug.evaluation import (
     train_segmenter,
 )
 from ganaug.packs import DirectionPack
-from ganaug.training import find_directions
-from ganaug.training.methods.registry import METHODS, judge
+from ganaug.training import METHODS, find_directions, fresh_rca
 from ganaug.training.recipe import Recipe, read_recipe
 
 RECIPES = Path(__file__).parent.parent / "training"
@@ -121,7 +120,9 @@ def measured(recipe: Recipe, method: str, seed: int, options: argparse.Namespace
     settings = recipe.settings.to_dict()
     width = settings["reconstructor_width"]
     row: dict[str, Any] = {"steps": steps, "judge_steps": judge_steps}
-    row["rca"] = judge(pack, steps=judge_steps, batch_size=64, reconstructor_width=width, samples=4000, seed=seed + 100)
+    row["rca"] = fresh_rca(
+        pack, steps=judge_steps, batch_size=64, reconstructor_width=width, samples=4000, seed=seed + 100
+    )
     row["cosine"] = cosines.max().item()
     if options.data is not None and recipe.name in DATASETS:
         row |= dict(label_figures(pack, recipe, options))

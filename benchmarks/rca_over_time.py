@@ -37,7 +37,7 @@ from tqdm.auto import tqdm
 from ganaug.evaluation import reconstructor_accuracy
 from ganaug.generators import Generator
 from ganaug.training import DirectionMatrix, DiscoverySettings
-from ganaug.training.discovery.discover import Run
+from ganaug.training.discovery import Run
 from ganaug.training.methods.sefa import sefa
 from ganaug.training.recipe import Recipe, read_recipe
 
@@ -71,7 +71,7 @@ def start(variant: str, generator: Generator, settings: dict[str, Any]) -> Tenso
 def grown(run: Run, settings: dict[str, Any], batch_size: int) -> Run:
     """The same run with another batch."""
     larger = Run(run.generator, DiscoverySettings.from_mapping({**settings, "batch_size": batch_size}))
-    larger.pairs.load_state_dict(run.pairs.state_dict())
+    larger.learner.load_state_dict(run.learner.state_dict())
     larger.optimizer.load_state_dict(run.optimizer.state_dict())
     larger.rng.set_state(run.rng.get_state())
     larger.step = run.step
@@ -120,7 +120,7 @@ def curve(variant: str, recipe: Recipe, options: argparse.Namespace) -> Iterator
             if run.step >= (measured + 1) * steps / MEASURED:
                 measured += 1
                 rows, precision = run.matrix.rows.detach(), settings["precision"]
-                rca = reconstructor_accuracy(run.drawing, rows, run.reconstructor, samples=2000, precision=precision)
+                rca = reconstructor_accuracy(run.fused, rows, run.reconstructor, samples=2000, precision=precision)
                 run.reconstructor.train()
                 yield {"step": run.step, "seconds": round(seconds, 2), "rca": rca}
 

@@ -6,7 +6,8 @@ import json
 import os
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,15 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     scratch = path.with_name(path.name + ".part")
     scratch.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(scratch, path)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """The path ``NAME.part`` to write beside ``path``; renamed to it at the end, removed if that is not reached."""
+    scratch = path.with_name(path.name + ".part")
+    try:
+        yield scratch
+        os.replace(scratch, path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise

@@ -1,4 +1,8 @@
-"""Images as uint8, in [0, 1] and in [-1, 1]; resizing, PIL: the only place that converts."""
+"""Images as uint8, in [0, 1] and in [-1, 1]; resizing, PIL: the only place that converts.
+
+Three ranges, each with its word: ``uint8`` in 0..255, as files hold images; ``unit``, float in [0, 1], as torchvision's
+transforms hold them; ``signed``, float in [-1, 1], as generators return them.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,9 @@ from torchvision.transforms.v2 import functional as TF
 
 from ganaug.errors import TransformError
 
+OVERSHOOT = {torch.float16: 1e-2, torch.bfloat16: 1e-2}
+"""How far resampling may overshoot [0, 1] by rounding; 1e-3 for other types."""
+
 
 def to_float(images: Tensor) -> Tensor:
     """uint8 images in 0..255 to float32 in [-1, 1], as generators return them."""
@@ -25,32 +32,45 @@ def to_uint8(images: Tensor) -> Tensor:
     return (images.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
-def _is_batch(image: Any) -> bool:
-    return isinstance(image, Tensor) and image.ndim == 4
+def to_unit(images: Tensor) -> Tensor:
+    """Images as users have them, uint8 in 0..255 or float of any type in [0, 1], to float32 in [0, 1]."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images.float()
 
 
-def _as_batch(image: Any) -> Tensor:
-    """``(N, C, H, W)`` of a PIL image, one image or a batch."""
+def from_unit(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """The way back from :func:`to_unit`: float images in [0, 1] to uint8 in 0..255, or to another float type."""
+    return (images * 255).round().to(torch.uint8) if dtype == torch.uint8 else images.to(dtype)
+
+
+def signed_to_unit(images: Tensor) -> Tensor:
+    """Float images in [-1, 1], as generators return them, to float32 in [0, 1]; what lies outside is clamped."""
+    return ((images.float() + 1) / 2).clamp(0, 1)
+
+
+def unit_to_signed(images: Tensor) -> Tensor:
+    """Float images in [0, 1] to [-1, 1], as generators and encoders have them."""
+    return images * 2 - 1
+
+
+def resized(images: Tensor, size: Sequence[int]) -> Tensor:
+    """Images ``(N, C, H, W)`` resampled bilinearly to ``size``, (height, width), antialiased."""
+    if tuple(images.shape[-2:]) == tuple(size):
+        return images
+    return F.interpolate(images, tuple(size), mode="bilinear", antialias=True)
+
+
+def as_batch(image: Any) -> Tensor:
+    """``(N, C, H, W)`` of a batch, of one image ``(C, H, W)`` or of a PIL image."""
     tensor = image.as_subclass(Tensor) if isinstance(image, Tensor) else TF.pil_to_tensor(image)
     return tensor if tensor.ndim == 4 else tensor[None]
 
 
-def _like(batch: Tensor, image: Any) -> Any:
-    """A batch as what the image was."""
+def like(batch: Tensor, image: Any) -> Any:
+    """The way back from :func:`as_batch`: a batch as what ``image`` was, a tv_tensor or a PIL image included."""
     if isinstance(image, PIL.Image.Image):
         return TF.to_pil_image(batch[0])
     output = batch if image.ndim == 4 else batch[0]
     return tv_tensors.wrap(output, like=image) if isinstance(image, tv_tensors.TVTensor) else output
-
-
-def _from_unit(images: Tensor, dtype: torch.dtype) -> Tensor:
-    return (images * 255).round().to(torch.uint8) if dtype == torch.uint8 else images.to(dtype)
-
-
-OVERSHOOT = {torch.float16: 1e-2, torch.bfloat16: 1e-2}
-
-
-"""How far resampling may overshoot [0, 1] by rounding; 1e-3 for other types."""
 
 
 def check_unit_range(images: Tensor) -> None:
@@ -66,10 +86,3 @@ def check_unit_range(images: Tensor) -> None:
             f"float images should be in [0, 1], got values from {low:.4g} to {high:.4g}. Place the transform before "
             "v2.Normalize; after a resampling or noise that overshoots, clamp them to [0, 1]."
         )
-
-
-def resized(images: Tensor, size: Sequence[int]) -> Tensor:
-    """Images ``(N, C, H, W)`` resampled bilinearly to ``size``, antialiased."""
-    if tuple(images.shape[-2:]) == tuple(size):
-        return images
-    return F.interpolate(images, tuple(size), mode="bilinear", antialias=True)

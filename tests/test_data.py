@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from ganaug.data import DATASETS, digits_on_photographs, mnist
-from ganaug.images import to_float, to_uint8
 
 
 def test_composites_are_the_photograph_outside_the_digit_and_its_inverse_inside(data_root):
@@ -31,10 +30,3 @@ def test_mnist_is_padded_to_32_pixels(data_root):
 def test_missing_data_is_named(tmp_path, name):
     with pytest.raises(FileNotFoundError, match="no "):
         DATASETS[name](tmp_path)
-
-
-def test_uint8_and_float_images_convert_back_and_forth():
-    levels = torch.arange(256, dtype=torch.uint8)
-    assert torch.equal(to_uint8(to_float(levels)), levels)
-    assert to_float(levels).min() == -1 and to_float(levels).max() == 1
-    assert to_uint8(torch.tensor([-1.2, 1.2])).tolist() == [0, 255]

@@ -1,11 +1,13 @@
 """What the pages tell people to type is there."""
 
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
 
-from ganaug.cli import main
+from ganaug.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "benchmarks/results/README.md")
@@ -27,4 +29,17 @@ def test_links_scripts_and_commands_exist(page):
     scripts = re.findall(r"\b((?:benchmarks|training|tests)/[\w/]+\.(?:py|toml|md|jsonl|png))\b", text)
     assert [script for script in scripts if not (ROOT / script).exists()] == []
     commands = re.findall(r"(?:^|`)ganaug ([a-z-]+)", text, re.MULTILINE)
-    assert [command for command in commands if command not in main.commands] == []
+    assert [command for command in commands if command not in COMMANDS] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_take_the_options_that_pages_give_them(page):
+    wrong = []
+    for line in re.findall(
+        r"(?:^|`)((?:torchrun [^`\n]* -m )?ganaug [a-z-]+[^`\n]*)", (ROOT / page).read_text(), re.MULTILINE
+    ):
+        words = shlex.split(line.rpartition("ganaug ")[2].partition(" #")[0], posix=True)
+        command = main.get_command(click.Context(main), words[0])
+        known = {option for parameter in command.params for option in parameter.opts}
+        wrong += [(line, word) for word in words if word.startswith("--") and word.partition("=")[0] not in known]
+    assert wrong == []

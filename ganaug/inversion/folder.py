@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from ganaug.devices import default_device
 from ganaug.errors import PackError
+from ganaug.images import unit_to_signed
 from ganaug.inversion.invert import invert
 from ganaug.inversion.latents import Latents
 from ganaug.packs import DirectionPack
@@ -72,7 +73,7 @@ def invert_folder(
     loader = torch.utils.data.DataLoader(folder, batch_size)
     for images, classes in tqdm(loader, "invert", disable=not show_progress):
         given = classes.to(target) if by_subfolder else None
-        found, read = invert(pack, images.to(target) * 2 - 1, given, refine_steps=refine_steps)
+        found, read = invert(pack, unit_to_signed(images.to(target)), given, refine_steps=refine_steps)
         latents.append(found.cpu())
         labels.append(torch.zeros(len(found), dtype=torch.int64) if read is None else read.cpu())
     path = root / LATENTS_FILE

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ganaug.errors import PackError
+from ganaug.images import resized, to_unit, unit_to_signed
 from ganaug.inversion.refine import refine
 from ganaug.packs import DirectionPack
 
@@ -24,8 +25,8 @@ def invert(
     Args:
         images: ``(N, C, H, W)`` float in [-1, 1] of the generator's size, on any device.
         labels: ``(N,)`` classes; read by the encoder if not given, and not used for an unconditional generator.
-        refine_steps: steps of :func:`refine` after the encoder; some ten make the image visibly nearer, at the cost of
-            that many passes forwards and backwards through the generator.
+        refine_steps: steps of :func:`refine` after the encoder; some ten make the reconstruction visibly nearer, at the
+            cost of that many passes forwards and backwards through the generator.
 
     Returns:
         Latents ``(N, latent_dim)`` and labels ``(N,)`` (None for an unconditional generator).
@@ -52,3 +53,10 @@ def invert(
             prior_weight=prior_weight,
         )
     return latents, labels
+
+
+@torch.no_grad()
+def invert_resized(pack: DirectionPack, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    """:func:`invert` for images as a pipeline has them: ``(N, C, H, W)`` uint8, or float in [0, 1], of any size."""
+    size = (pack.generator.image_size, pack.generator.image_size)
+    return invert(pack, unit_to_signed(resized(to_unit(images.detach()), size)), labels)

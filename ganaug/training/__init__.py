@@ -1,18 +1,28 @@
 """Discovery of directions, and the training of inversion encoders."""
 
-from ganaug.training.discovery.discover import discover
-from ganaug.training.discovery.matrix import DirectionMatrix
-from ganaug.training.discovery.reconstructor import Reconstructor
-from ganaug.training.discovery.settings import DiscoverySettings
-from ganaug.training.encoder import EncoderSettings, train_encoder
-from ganaug.training.methods.registry import find_directions
+from ganaug.training.discovery import DirectionMatrix, DiscoverySettings, Reconstructor, discover, fresh_rca, plan
+from ganaug.training.encoder import EncoderSettings, train_encoder, train_pack_encoder
+from ganaug.training.methods import METHODS, Method, find_directions, method
+from ganaug.training.published import convert_deformator
+from ganaug.training.recipe import Recipe, make_pack, read_recipe, recipe_for_generator
 
 __all__ = [
+    "METHODS",
     "DirectionMatrix",
     "DiscoverySettings",
     "EncoderSettings",
+    "Method",
+    "Recipe",
     "Reconstructor",
+    "convert_deformator",
     "discover",
     "find_directions",
+    "fresh_rca",
+    "make_pack",
+    "method",
+    "plan",
+    "read_recipe",
+    "recipe_for_generator",
     "train_encoder",
+    "train_pack_encoder",
 ]

@@ -1,4 +1,4 @@
-"""Latent banks: shifted images drawn beforehand, for jobs that have no time to draw them."""
+"""Latent banks: shifted images made beforehand, for jobs that have no time to make them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,23 @@ from tqdm.auto import tqdm
 from ganaug.devices import default_device
 from ganaug.draws import seeded
 from ganaug.errors import BankError
+from ganaug.files import replacing
+from ganaug.images import from_unit
 from ganaug.packs import DirectionPack
 from ganaug.transforms.choice import Choice, Magnitude
+from ganaug.transforms.functional import offsets, sampled
 
 FORMAT = "1"
-
-
 CHUNK = 256
-
-
+"""Images made at once; each chunk has random draws of its own, so that a build can go on where it stopped."""
 TENSORS = {"images": "U8", "labels": "I64", "indices": "I64", "magnitudes": "F32"}
+NUMPY = {"U8": np.uint8, "I64": np.int64, "F32": np.float32}
+KINDS = {
+    "images": (torch.uint8, 4),
+    "labels": (torch.int64, 1),
+    "indices": (torch.int64, 1),
+    "magnitudes": (torch.float32, 1),
+}
 
 
 class LatentBank:
@@ -96,7 +103,7 @@ class LatentBank:
         return f"LatentBank({str(self.path)!r}, {len(self)} images of {self.num_classes} classes)"
 
     def draw(self, classes: Tensor, *, rng: torch.Generator | None = None) -> Tensor:
-        """A random entry ``(N,)`` of each class ``(N,)``."""
+        """Entries ``(N,)`` drawn at random, one of each class ``(N,)``."""
         starts, stops = self._starts[classes], self._starts[classes + 1]
         return starts + (torch.rand(len(classes), generator=rng) * (stops - starts)).long()
 
@@ -113,7 +120,7 @@ class LatentBank:
         device: str | torch.device | None = None,
         show_progress: bool = True,
     ) -> LatentBank:
-        """Draw ``size`` shifted images, the same number of each class (give or take one), into a file.
+        """Make ``size`` shifted images, the same number of each class (give or take one), in a file.
 
         Interrupted, it goes on when called again; the result is that of the unbroken run.
 
@@ -127,82 +134,78 @@ class LatentBank:
             ValueError: a direction or magnitude that does not fit the pack.
         """
         pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
-        choice = Choice(pack, direction, magnitude=magnitude)
-        target = default_device(device)
-        generator, _ = pack.networks(target)
-        path = Path(path)
-        if generator.num_classes == 0:
+        choice, path = Choice(pack, direction, magnitude=magnitude), Path(path)
+        if pack.generator.num_classes == 0:
             raise BankError(
                 f"pack {pack.name!r} has an unconditional generator, so a bank's images would have no labels."
             )
-        if not isinstance(size, int) or size < generator.num_classes:
+        if not isinstance(size, int) or size < pack.generator.num_classes:
             raise BankError(
-                f"size should be at least one image for each of {generator.num_classes} classes, got {size!r}."
+                f"size should be at least one image for each of {pack.generator.num_classes} classes, got {size!r}."
             )
         if path.exists():
             raise BankError(f"{path} exists. Delete it, or choose another path.")
-        metadata = {
-            "ganaug_bank": FORMAT,
-            "pack": pack.name,
-            "generator_sha256": generator.weights_sha256(),
-            "num_classes": str(generator.num_classes),
-            "direction": json.dumps(choice.indices.tolist()),
-            "ranges": json.dumps(choice.low_high.tolist()),
-            "seed": str(seed),
-        }
-        shapes = {name: [size] for name in TENSORS}
-        shapes["images"] += [generator.channels, generator.image_size, generator.image_size]
-        header, offsets = _header(metadata, shapes)
-        scratch, progress = _scratch(path), _scratch(path).with_suffix(".done")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        data_bytes, num_chunks = sum(_bytes(name, shapes) for name in TENSORS), -(-size // CHUNK)
-        done = _start_or_go_on(scratch, progress, header, data_bytes, num_chunks)
-        arrays = {
-            name: np.memmap(scratch, NUMPY[kind], "r+", len(header) + offsets[name], tuple(shapes[name]))
-            for name, kind in TENSORS.items()
-        }
-        labels = torch.arange(size) * generator.num_classes // size
-        with tqdm(total=size, initial=min(done * CHUNK, size), desc="bank", disable=not show_progress) as bar:
-            for chunk in range(done, num_chunks):
-                rows = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, size))
-                rng = seeded(seed, chunk)
-                count = rows.stop - rows.start
-                indices, magnitudes = choice.draw(count, rng=rng)
-                latents = (
-                    pack.generator.sample_latents(count, rng=rng).cpu() + magnitudes[:, None] * pack.directions[indices]
-                )
-                with torch.no_grad():
-                    images = generator(latents.to(target), labels[rows].to(target))
-                arrays["images"][rows] = (
-                    ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
-                )
-                for name, values in (("labels", labels[rows]), ("indices", indices), ("magnitudes", magnitudes)):
-                    arrays[name][rows] = values.numpy()
-                for array in arrays.values():
-                    array.flush()
-                beside = progress.with_suffix(".now")
-                beside.write_text(str(chunk + 1), encoding="utf-8")
-                os.replace(beside, progress)
-                bar.update(count)
-        del arrays
-        os.replace(scratch, path)
-        progress.unlink(missing_ok=True)
+        _build(path, choice, size, seed=seed, device=default_device(device), show_progress=show_progress)
         return cls(path)
 
 
-KINDS = {
-    "images": (torch.uint8, 4),
-    "labels": (torch.int64, 1),
-    "indices": (torch.int64, 1),
-    "magnitudes": (torch.float32, 1),
-}
+def _build(path: Path, choice: Choice, size: int, *, seed: int, device: torch.device, show_progress: bool) -> None:
+    """Write a bank's file, chunk by chunk into one beside it, and note beside that how many chunks are there."""
+    generator = choice.pack.generator
+    metadata = {
+        "ganaug_bank": FORMAT,
+        "pack": choice.pack.name,
+        "generator_sha256": generator.weights_sha256(),
+        "num_classes": str(generator.num_classes),
+        "direction": json.dumps(choice.indices.tolist()),
+        "ranges": json.dumps(choice.low_high.tolist()),
+        "seed": str(seed),
+    }
+    shapes = {name: [size] for name in TENSORS}
+    shapes["images"] += [generator.channels, generator.image_size, generator.image_size]
+    header, starts = _header(metadata, shapes)
+    scratch, progress = _scratch(path), _progress(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data_bytes, num_chunks = sum(_bytes(name, shapes) for name in TENSORS), -(-size // CHUNK)
+    done = _start_or_go_on(scratch, progress, header, data_bytes, num_chunks)
+    arrays = {
+        name: np.memmap(scratch, NUMPY[kind], "r+", len(header) + starts[name], tuple(shapes[name]))
+        for name, kind in TENSORS.items()
+    }
+    labels = torch.arange(size) * generator.num_classes // size
+    with tqdm(total=size, initial=min(done * CHUNK, size), desc="bank", disable=not show_progress) as bar:
+        for chunk in range(done, num_chunks):
+            rows = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, size))
+            made = _chunk(choice, labels[rows], rng=seeded(seed, chunk), device=device)
+            for name, values in made.items():
+                arrays[name][rows] = values.numpy()
+                arrays[name].flush()
+            with replacing(progress) as note:
+                note.write_text(str(chunk + 1), encoding="utf-8")
+            bar.update(rows.stop - rows.start)
+    del arrays  # unmapped, so that the file can be renamed everywhere
+    os.replace(scratch, path)
+    progress.unlink(missing_ok=True)
 
 
-NUMPY = {"U8": np.uint8, "I64": np.int64, "F32": np.float32}
+def _chunk(choice: Choice, labels: Tensor, *, rng: torch.Generator, device: torch.device) -> dict[str, Tensor]:
+    """Shifted images of some labels, all a bank holds of them, on the CPU."""
+    pack = choice.pack
+    generator, _ = pack.networks(device)
+    indices, magnitudes = choice.draw(len(labels), rng=rng)
+    latents = pack.generator.sample_latents(len(labels), rng=rng).to(device)
+    shift = offsets(pack.directions, indices, magnitudes).to(device)
+    size = (generator.image_size, generator.image_size)
+    images = from_unit(sampled(generator, latents, shift, labels.to(device), size=size), torch.uint8)
+    return {"images": images.cpu(), "labels": labels, "indices": indices, "magnitudes": magnitudes}
 
 
 def _scratch(path: Path) -> Path:
     return path.with_name(path.name + ".part")
+
+
+def _progress(path: Path) -> Path:
+    return path.with_name(path.name + ".done")
 
 
 def _bytes(name: str, shapes: dict[str, list[int]]) -> int:
@@ -212,14 +215,14 @@ def _bytes(name: str, shapes: dict[str, list[int]]) -> int:
 def _header(metadata: dict[str, str], shapes: dict[str, list[int]]) -> tuple[bytes, dict[str, int]]:
     """A safetensors header, and where each tensor's bytes begin after it (largest items first, so all are aligned)."""
     entries: dict[str, object] = {"__metadata__": metadata}
-    offsets, end = {}, 0
+    starts, end = {}, 0
     for name in sorted(TENSORS, key=lambda name: -np.dtype(NUMPY[TENSORS[name]]).itemsize):
-        offsets[name] = end
+        starts[name] = end
         end += _bytes(name, shapes)
-        entries[name] = {"dtype": TENSORS[name], "shape": shapes[name], "data_offsets": [offsets[name], end]}
+        entries[name] = {"dtype": TENSORS[name], "shape": shapes[name], "data_offsets": [starts[name], end]}
     text = json.dumps(entries).encode()
     text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text, offsets
+    return len(text).to_bytes(8, "little") + text, starts
 
 
 def _start_or_go_on(scratch: Path, progress: Path, header: bytes, data_bytes: int, num_chunks: int) -> int:

@@ -56,11 +56,6 @@ class Choice:
         low, high = self.low_high[chosen].unbind(-1)
         return self.indices[chosen], low + (high - low) * torch.rand(chosen.shape, generator=rng)
 
-    def offsets(self, indices: Tensor, magnitudes: Tensor) -> Tensor:
-        """What is added to latents, ``(count, latent_dim)``: the sum of each row that :meth:`draw` gave."""
-        shifts = magnitudes[..., None] * self.pack.directions[indices]
-        return shifts if indices.ndim == 1 else shifts.sum(1)
-
 
 def check_probability(p: Any) -> float:
     """``p`` as a float; ``TransformError`` if it is no probability."""

@@ -1,4 +1,7 @@
-"""Pure functions from images to shifted images."""
+"""Shifting as pure functions: of a generator, latents and offsets, with nothing drawn at random and nothing stored.
+
+``LatentShift``, its twin for kornia, banks and the evaluation are made of these. Images are float in [0, 1].
+"""
 
 from __future__ import annotations
 
@@ -7,46 +10,73 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ganaug.images import resized
-from ganaug.inversion import invert
-from ganaug.packs import DirectionPack
+from ganaug.generators import Generator
+from ganaug.images import resized, signed_to_unit
+
+
+def offsets(directions: Tensor, indices: Tensor, magnitudes: Tensor) -> Tensor:
+    """What a shift adds to latents: the sum of epsilon * d over the directions of each row.
+
+    Args:
+        directions: ``(K, latent_dim)``, unit rows.
+        indices: ``(N,)`` or ``(N, num_ops)`` int64, rows of ``directions``.
+        magnitudes: of the same shape, in latent units.
+
+    Returns:
+        ``(N, latent_dim)``.
+    """
+    shifts = magnitudes[..., None] * directions[indices]
+    return shifts if indices.ndim == 1 else shifts.sum(1)
 
 
 @torch.no_grad()
 def sampled(
-    pack: DirectionPack, latents: Tensor, offsets: Tensor, labels: Tensor, size: Sequence[int], device: torch.device
+    generator: Generator, latents: Tensor, offsets: Tensor, labels: Tensor | None, *, size: Sequence[int]
 ) -> Tensor:
-    """G(z + offset, y) as float images ``(M, C, *size)`` in [0, 1]."""
-    generator, _ = pack.networks(device)
-    drawn = generator((latents + offsets).to(device), labels)
-    return resized(((drawn.float() + 1) / 2).clamp(0, 1), size)
+    """The images of shifted latents, G(z + offset, y), in ``size``.
+
+    Args:
+        latents, offsets: ``(N, latent_dim)``, on the generator's device.
+        labels: ``(N,)``, or None for an unconditional generator.
+        size: height and width of the images.
+
+    Returns:
+        ``(N, C, *size)`` float32 in [0, 1].
+    """
+    return resized(signed_to_unit(generator(latents + offsets, labels)), size)
+
+
+@torch.no_grad()
+def change(
+    generator: Generator, latents: Tensor, offsets: Tensor, labels: Tensor | None, *, size: Sequence[int]
+) -> Tensor:
+    """What an offset changes in the images of latents, G(z + offset, y) - G(z, y), in ``size``.
+
+    Args and shapes are those of :func:`sampled`.
+
+    Returns:
+        ``(N, C, *size)`` float32 in [-1, 1], to be added to images in [0, 1].
+    """
+    both = None if labels is None else torch.cat([labels, labels])
+    before, after = generator(torch.cat([latents, latents + offsets]), both).float().chunk(2)
+    return resized((after - before) / 2, size)
 
 
 def inverted(
-    pack: DirectionPack, images: Tensor, offsets: Tensor, labels: Tensor | None, latents: Tensor | None, *, blend: str
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Real images with the change that an offset of their latents makes, those latents, and the classes drawn.
+    generator: Generator, images: Tensor, latents: Tensor, offsets: Tensor, labels: Tensor | None, *, blend: str = "add"
+) -> Tensor:
+    """Real images, shifted by way of their latents.
 
     Args:
-        images: ``(M, C, H, W)`` float32 in [0, 1].
-        offsets: ``(M, latent_dim)``.
-        labels: ``(M,)`` or None for the encoder to read.
-        latents: ``(M, latent_dim)`` where they are known already, or None for the encoder to find.
-        blend: ``"add"`` adds the change G(z + offset) - G(z) to the image; ``"replace"`` returns G(z + offset).
+        images: ``(N, C, H, W)`` float32 in [0, 1], of any size.
+        latents: ``(N, latent_dim)``, those of the images.
+        blend: ``"add"`` adds the :func:`change` to the images (gradients reach them); ``"replace"`` returns the
+            shifted reconstruction G(z + offset, y) (they don't).
+
+    Returns:
+        ``(N, C, H, W)`` float32 in [0, 1].
     """
-    generator, _ = pack.networks(images.device)
-    with torch.no_grad():
-        if latents is None or (labels is None and generator.num_classes):
-            seen = resized(images.detach(), (generator.image_size, generator.image_size)) * 2 - 1
-            found, labels = invert(pack, seen, labels if generator.num_classes else None)
-            latents = found if latents is None else latents
-        latents = latents.to(images.device, torch.float32)
-        labels = labels if generator.num_classes else None
-        shifted = latents + offsets.to(images.device)
-        if blend == "replace":
-            drawn = (generator(shifted, labels).float() + 1) / 2
-            return resized(drawn.clamp(0, 1), images.shape[-2:]), latents, labels
-        both = None if labels is None else torch.cat([labels, labels])
-        before, after = generator(torch.cat([latents, shifted]), both).float().chunk(2)
-        change = resized((after - before) / 2, images.shape[-2:])
-    return (images + change).clamp(0, 1), latents, labels
+    size = images.shape[-2:]
+    if blend == "replace":
+        return sampled(generator, latents, offsets, labels, size=size)
+    return (images + change(generator, latents, offsets, labels, size=size)).clamp(0, 1)

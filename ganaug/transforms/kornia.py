@@ -11,10 +11,11 @@ from kornia.augmentation import IntensityAugmentationBase2D
 from torch import Tensor
 
 from ganaug.errors import TransformError
-from ganaug.images import check_unit_range
+from ganaug.images import check_unit_range, from_unit, to_unit
+from ganaug.inversion import invert_resized
 from ganaug.packs import DirectionPack
 from ganaug.transforms.choice import BLENDS, Choice, Magnitude, check_probability
-from ganaug.transforms.functional import inverted
+from ganaug.transforms.functional import inverted, offsets
 from ganaug.transforms.latent_shift import DEFAULT_PACK
 
 
@@ -47,8 +48,8 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         >>> from ganaug import transforms
         >>> shift = transforms.RandomLatentShift(direction="background", p=1.0)
         >>> images = torch.rand(4, 3, 32, 32)
-        >>> shifted = shift(images)
-        >>> bool((shift(images, params=shift._params) == shifted).all())
+        >>> params = shift.forward_parameters(images.shape)
+        >>> bool((shift(images, params=params) == shift(images, params=params)).all())
         True
     """
 
@@ -74,7 +75,7 @@ class RandomLatentShift(IntensityAugmentationBase2D):
                 f"RandomLatentShift inverts images, and pack {self.pack.name!r} has no encoder. Train one "
                 "(ganaug train-encoder PACK), or use LatentShift on images with labels."
             )
-        _ = self.pack.generator, self.pack.encoder
+        self.pack.networks(self.pack.generator.device)  # loaded now, before workers are forked
         self._choice = Choice(self.pack, direction, num_ops=num_ops, weights=weights, magnitude=magnitude)
         self.flags = {"direction": direction, "magnitude": magnitude, "blend": blend, "num_ops": num_ops}
 
@@ -98,10 +99,13 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         rows = gate.nonzero().squeeze(1) if len(gate) == len(input) else torch.arange(len(input))
         if not len(rows):
             return input
-        offsets = self._choice.offsets(params["indices"].cpu()[rows], params["magnitudes"].cpu()[rows])
         here = rows.to(input.device)
-        shifted, _, _ = inverted(self.pack, input[here].float(), offsets, None, None, blend=flags["blend"])
-        return input.index_copy(0, here, shifted.to(input.dtype))
+        images = to_unit(input[here])
+        latents, labels = invert_resized(self.pack, images)
+        shift = offsets(self.pack.directions, params["indices"].cpu()[rows], params["magnitudes"].cpu()[rows])
+        generator, _ = self.pack.networks(input.device)
+        shifted = inverted(generator, images, latents, shift.to(input.device), labels, blend=flags["blend"])
+        return input.index_copy(0, here, from_unit(shifted, input.dtype))
 
     def _refuse(self, *args: Any, **kwargs: Any) -> Any:
         raise TransformError(

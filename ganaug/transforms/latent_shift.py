@@ -4,41 +4,37 @@ from __future__ import annotations
 
 import numbers
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import PIL.Image
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_unflatten  # torchvision's own; torch has no public one
 from torchvision import tv_tensors
 from torchvision.transforms import v2
-from torchvision.transforms.v2._utils import _parse_labels_getter
 
 from ganaug.draws import seeded
 from ganaug.errors import TransformError
-from ganaug.images import _as_batch, _from_unit, _is_batch, _like, check_unit_range, resized
+from ganaug.images import as_batch, check_unit_range, like
 from ganaug.inversion import Latents
 from ganaug.packs import DirectionPack
 from ganaug.transforms.bank import LatentBank
 from ganaug.transforms.choice import BLENDS, Choice, Magnitude, check_probability
-from ganaug.transforms.functional import inverted, sampled
+from ganaug.transforms.labels import check_labels_getter, checked_classes, find_labels
+from ganaug.transforms.sources import SOURCES, Source, choose_source, sources_of_bank, sources_of_pack
 
 DEFAULT_PACK = "digits"
 
 
-SOURCES = ("auto", "sample", "invert")
-
-
-class LatentShift(v2.Transform):  # type: ignore[misc]  # as above
+class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no types, so its classes are Any
     """Shift a share of the images along discovered directions; labels are returned as they came.
 
-    Two sources of images:
+    ``source`` is where the shifted images come from:
 
-    - ``sample``: each image that is drawn, with probability ``p``, is replaced by G(z + epsilon * d, label) with a
-      fresh latent z, direction d and magnitude epsilon. Needs labels and a class-conditional generator.
+    - ``sample``: an image, with probability ``p``, is replaced by G(z + epsilon * d, label) with a fresh latent z,
+      direction d and magnitude epsilon. Needs labels and a class-conditional generator.
     - ``invert``: the pack's encoder E finds the image's own latent, and the *change* G(E(x) + epsilon * d) - G(E(x))
       is added to the image, so that detail which the generator cannot draw survives. Labels are used where they are
       given, else the class that the encoder reads.
@@ -57,12 +53,12 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # as above
         magnitude: ``"safe"`` (uniform over the pack's safe range of the direction), a number (always that far), or
             ``(low, high)`` (uniform), in latent units.
         source: ``"auto"``, ``"sample"`` or ``"invert"``.
-        blend: of inverted images: ``"add"`` the change, or ``"replace"`` the image by the regenerated one.
+        blend: of inverted images: ``"add"`` the change, or ``"replace"`` the image by its shifted reconstruction.
         num_ops: how many different directions shift each image at once, each by its own magnitude; as RandAugment's.
             Safe ranges are measured one direction at a time, so with many the label may be lost sooner.
         weights: one number for each direction of a list, proportional to how often it is drawn (with ``num_ops``, to
             how often it is drawn next out of those not drawn yet).
-        bank: a :class:`LatentBank`, or the path of one: images shifted beforehand are served instead of drawn.
+        bank: a :class:`LatentBank`, or the path of one: images shifted beforehand are served from it.
         return_params: return ``(output, params)`` with what was done to each image, see :meth:`make_params`.
         labels_getter: how the labels are found in the input, as in ``v2.CutMix``: ``"default"`` takes the second
             item or a label-like key; a callable gets the input and returns them; None says that there are none.
@@ -110,36 +106,25 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # as above
             raise TransformError(f"blend should be one of {', '.join(BLENDS)}; got {blend!r}.")
         self.direction, self.magnitude, self.source, self.blend = direction, magnitude, source, blend
         self.num_ops, self.weights, self.return_params = num_ops, weights, return_params
-        self._has_default_getter = labels_getter == "default"
-        self._labels_getter = _parse_labels_getter(labels_getter)
+        self.labels_getter = check_labels_getter(labels_getter)
         self.bank = bank if bank is None or isinstance(bank, LatentBank) else LatentBank(bank)
         self.pack: DirectionPack | None = None
         if self.bank is not None:
-            drawn = direction is not None or weights is not None or magnitude != "safe" or num_ops != 1
-            if drawn or source == "invert":
+            chosen = direction is not None or weights is not None or magnitude != "safe" or num_ops != 1
+            if chosen or source == "invert":
                 raise TransformError(
                     "a bank holds images of directions and magnitudes chosen when it was built, so direction, weights, "
                     'magnitude, num_ops and source="invert" cannot be given with it.'
                 )
+            self._sources = sources_of_bank(self.bank)
             return
         if direction is None:
             raise TransformError('give a direction (a name, an index, a list, or "any") or a bank.')
         self.pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
         if weights is not None and (isinstance(direction, (str, numbers.Integral))):
             raise TransformError(f"weights belong to a list of directions, got direction={direction!r}.")
-        if source == "invert" and not self.pack.has_encoder:
-            raise TransformError(
-                f'source="invert" needs a pack with an encoder, and pack {self.pack.name!r} has none. '
-                'Use source="sample" on images with labels, or train one: ganaug train-encoder PACK.'
-            )
-        self._choice = Choice(self.pack, direction, num_ops=num_ops, weights=weights, magnitude=magnitude)
-        # Loaded now, so that DataLoader workers that are forked later share these weights.
-        if source == "sample" and self.pack.generator.num_classes == 0:
-            raise TransformError(
-                f'source="sample" needs a class-conditional generator, and the one of pack {self.pack.name!r} is '
-                'unconditional and cannot keep labels. Use source="invert" with a pack that has an encoder.'
-            )
-        _ = self.pack.generator, self.pack.encoder
+        choice = Choice(self.pack, direction, num_ops=num_ops, weights=weights, magnitude=magnitude)
+        self._sources = sources_of_pack(choice, source, blend=blend)
 
     def extra_repr(self) -> str:
         if self.pack is None:
@@ -154,28 +139,29 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # as above
         sample = inputs if len(inputs) > 1 else inputs[0]
         flat, spec = tree_flatten(sample)
         self.check_inputs(flat)
-        places = [place for place, needed in enumerate(self._needs_transform_list(flat)) if needed]
-        places = [place for place in places if not isinstance(flat[place], Latents)]
-        if len(places) != 1:
-            raise TransformError(
-                f"LatentShift takes one image, or one batch of images, in a sample; found {len(places)} in a sample of "
-                f"{', '.join(type(item).__name__ for item in flat) or 'nothing'}."
-            )
-        image = flat[places[0]]
-        batch = self._checked_batch(image)
-        labels = self._find_labels(sample)
-        stored = [item for item in flat if isinstance(item, Latents)]
-        can_sample = _is_batch(image) and labels is not None and not stored
-        source = self._choose_source(can_sample=can_sample, is_batch=_is_batch(image))
-        classes = self._classes(labels, len(batch), source)
-        params = self.make_params([batch, classes], source=source)
-        if source == "invert" and stored:
-            params["latents"] = self._checked_latents(stored[0], len(batch))
-            params["stored"] = True
-        flat[places[0]] = self.transform(image, params)
+        place = _place_of_image(flat)
+        image = flat[place]
+        batch = _checked_batch(image, self._sources["auto"])
+        labels = find_labels(sample, self.labels_getter)
+        latents = next((item for item in flat if isinstance(item, Latents)), None)
+        source = choose_source(
+            self._sources,
+            self.source,
+            is_batch=isinstance(image, Tensor) and image.ndim == 4,
+            has_labels=labels is not None,
+            has_latents=latents is not None,
+        )
+        classes = checked_classes(
+            labels,
+            len(batch),
+            source.num_classes,
+            needed_by=source.title if source.needs_labels else None,
+            mixed=not source.needs_labels,
+        )
+        params = self.make_params([batch, classes, latents], source=source.name)
+        flat[place] = self.transform(image, params)
         output = tree_unflatten(flat, spec)
-        shown = ("source", "replace", "indices", "magnitudes", "latents", "classes", "entries")
-        return (output, {name: params[name] for name in shown if name in params}) if self.return_params else output
+        return (output, params) if self.return_params else output
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
         names = ("BoundingBoxes", "KeyPoints", "Mask", "Video")
@@ -188,220 +174,88 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # as above
                 )
 
     def make_params(self, flat_inputs: list[Any], *, source: str | None = None) -> dict[str, Any]:
-        """Draw what is done to each of N images.
+        """Draw what is done to each of N images, and find the latents that it takes.
 
         Args:
-            flat_inputs: the batch of images ``(N, C, H, W)``, and its classes ``(N,)`` or None.
+            flat_inputs: the batch of images ``(N, C, H, W)``, its classes ``(N,)`` or None, and its stored latents
+                ``(N, latent_dim)`` or None; what is None may be left out at the end.
             source: ``"sample"``, ``"invert"`` or ``"bank"``; by default the transform's own (``"auto"`` samples).
 
         Returns:
             ``source``; on the CPU ``replace`` ``(N,)`` bool, which images are shifted, ``indices`` ``(N,)`` of their
             directions (-1 elsewhere), ``magnitudes`` ``(N,)`` (0 elsewhere), both ``(N, num_ops)`` where that is more
-            than one, and, but from a bank, ``latents``
-            ``(N, latent_dim)`` before the shift: fresh ones, or those that inversion finds (0 elsewhere); from a bank
-            ``entries`` ``(N,)``; and ``classes`` ``(N,)``, as they came, or as the encoder reads them (-1 elsewhere).
+            than one; ``latents`` ``(N, latent_dim)`` before the shift: fresh ones, stored ones, or those that inversion
+            finds (0 elsewhere), or from a bank ``entries`` ``(N,)``; and ``classes`` ``(N,)``, as they came, or as the
+            encoder reads them (-1 elsewhere).
+
+        Raises:
+            TransformError: no such source, or latents of another shape.
         """
-        if source is None:
-            source = "bank" if self.bank is not None else "invert" if self.source == "invert" else "sample"
-        batch, classes = flat_inputs[0], flat_inputs[1] if len(flat_inputs) > 1 else None
-        count, rng = len(batch), _rank_generator()
-        replace = torch.rand(count, generator=rng) < self.p
-        params: dict[str, Any] = {"source": source, "replace": replace, "classes": classes}
-        if self.bank is not None:
-            assert classes is not None
-            entries = self.bank.draw(classes.cpu(), rng=rng)
-            params["entries"] = entries
-            indices, magnitudes = self.bank.indices[entries], self.bank.magnitudes[entries]
-        else:
-            assert self.pack is not None
-            indices, magnitudes = self._choice.draw(count, rng=rng)
-            if source == "sample":
-                drawn = self.pack.generator.sample_latents(count, rng=torch.default_generator if rng is None else rng)
-                params["latents"] = drawn.cpu()
-            else:
-                params["latents"] = torch.zeros(count, self.pack.latent_dim)
-        where = replace if indices.ndim == 1 else replace[:, None]
-        return {**params, "indices": indices.where(where, -1), "magnitudes": magnitudes.where(where, 0.0)}
+        source = self.source if source is None else source
+        if source not in self._sources:
+            raise TransformError(f"source should be one of {', '.join(self._sources)}; got {source!r}.")
+        images, classes, latents = [*flat_inputs, None, None][:3]
+        chosen, rng = self._sources[source], _rank_generator()
+        replace = torch.rand(len(images), generator=rng) < self.p
+        params = chosen.make_params(images, classes, replace, latents=latents, rng=rng)
+        where = replace if params["indices"].ndim == 1 else replace[:, None]
+        for name, elsewhere in (("indices", -1), ("magnitudes", 0.0)):
+            params[name] = params[name].where(where, elsewhere)
+        return {"source": chosen.name, "replace": replace, **params}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """The batch, or the one image, with the images that ``params`` says shifted; ``params`` stays as it is."""
         rows = params["replace"].nonzero().squeeze(1)
         if not len(rows):
             return inpt
-        batch = _as_batch(inpt)
+        batch = as_batch(inpt)
         here = rows.to(batch.device)
-        shifted = self._shifted(batch[here], params, rows)
+        shifted = self._sources[params["source"]].images(params, rows, batch[here])
         output = shifted if len(rows) == len(batch) else batch.index_copy(0, here, shifted)
-        return _like(output, inpt)
+        return like(output, inpt)
 
-    def _shifted(self, images: Tensor, params: dict[str, Any], rows: Tensor) -> Tensor:
-        """The images ``(M, C, H, W)`` of some rows, shifted; same dtype and device."""
-        if self.bank is not None:
-            served = self.bank.images[params["entries"][rows]].to(images.device)
-            if served.shape == images.shape and images.dtype == torch.uint8:
-                exact: Tensor = served
-                return exact
-            return _from_unit(resized(served.float() / 255, images.shape[-2:]), images.dtype)
-        assert self.pack is not None
-        here = rows.to(images.device)
-        classes = None if params["classes"] is None else params["classes"].to(images.device)[here]
-        offsets = self._choice.offsets(params["indices"][rows], params["magnitudes"][rows])
-        if params["source"] == "sample":
-            assert classes is not None
-            unit = sampled(self.pack, params["latents"][rows], offsets, classes, images.shape[-2:], images.device)
-        else:
-            stored = params["latents"][rows] if params.get("stored") else None
-            unit = images.float() / 255 if images.dtype == torch.uint8 else images.float()
-            unit, found, drawn = inverted(self.pack, unit, offsets, classes, stored, blend=self.blend)
-            params["latents"][rows] = found.cpu()
-            if classes is None and drawn is not None:
-                params["classes"] = torch.full(params["replace"].shape, -1).index_copy(0, rows, drawn.cpu())
-        return _from_unit(unit, images.dtype)
 
-    # -- what came in -----------------------------------------------------------------------------------------------
-
-    @property
-    def _kind(self) -> str:
-        return f"pack {self.pack.name!r}" if self.pack is not None else f"bank {self.bank and str(self.bank.path)!r}"
-
-    @property
-    def _num_classes(self) -> int:
-        if self.bank is not None:
-            return self.bank.num_classes
-        assert self.pack is not None
-        return self.pack.generator.num_classes
-
-    def _checked_batch(self, image: Any) -> Tensor:
-        source = self.bank if self.bank is not None else self.pack.generator if self.pack is not None else None
-        assert source is not None
-        if isinstance(image, PIL.Image.Image) and image.mode not in ("RGB", "L"):
-            raise TransformError(
-                f"a PIL image should have mode RGB or L, got {image.mode}. Convert it first: "
-                f"image.convert({'RGB' if source.channels == 3 else 'L'!r})."
-            )
-        if isinstance(image, Tensor) and image.ndim not in (3, 4):
-            raise TransformError(
-                f"expected a batch of images of shape (N, {source.channels}, H, W) or one image of shape "
-                f"({source.channels}, H, W), got a tensor of shape {tuple(image.shape)}."
-            )
-        batch = _as_batch(image)
-        if batch.shape[1] != source.channels:
-            got = f"a tensor of shape {tuple(image.shape)}" if isinstance(image, Tensor) else "a PIL image"
-            raise TransformError(
-                f"{self._kind} draws images of {source.channels} channel(s), got {batch.shape[1]} in {got}. "
-                f"Convert images first with {'v2.RGB()' if source.channels == 3 else 'v2.Grayscale()'}."
-            )
-        if 0 in batch.shape[2:]:
-            raise TransformError(f"the images have no pixels: shape {tuple(batch.shape)}.")
-        check_unit_range(batch)
-        return batch
-
-    def _find_labels(self, sample: Any) -> Any:
-        """What stands where labels stand in the sample, or None."""
-        if not self._has_default_getter:
-            return self._labels_getter(sample)
-        if isinstance(sample, (Tensor, PIL.Image.Image)):
-            return None
-        if isinstance(sample, (tuple, list)):
-            if len(sample) < 2 or isinstance(sample[1], Latents):
-                return None
-            if not isinstance(sample[1], Mapping):
-                return sample[1]
-        try:
-            return self._labels_getter(sample)
-        except (ValueError, TypeError, KeyError, IndexError):
-            return None
-
-    def _choose_source(self, *, can_sample: bool, is_batch: bool) -> str:
-        if self.bank is not None:
-            return "bank"
-        assert self.pack is not None
-        if self.source != "auto":
-            return self.source
-        if can_sample and self._num_classes:
-            return "sample"
-        if self.pack.has_encoder:
-            return "invert"
-        if self._num_classes == 0:
-            got = f"{self._kind} has an unconditional generator and no encoder, so it can't keep labels."
-        elif not is_batch:
-            got = f"got one image, but {self._kind} has no encoder."
-        else:
-            got = f"got images without labels, but {self._kind} has no encoder."
+def _place_of_image(flat: Sequence[Any]) -> int:
+    """Where the image, or the batch of images, is among the parts of a sample, by the rule of all v2 transforms: a
+    plain tensor is one only if it is the first and there is no PIL image and no ``tv_tensors.Image``."""
+    places = [
+        place
+        for place, item in enumerate(flat)
+        if isinstance(item, (PIL.Image.Image, tv_tensors.TVTensor)) and not isinstance(item, Latents)
+    ]
+    if not any(isinstance(flat[place], (PIL.Image.Image, tv_tensors.Image)) for place in places):
+        places += [place for place, item in enumerate(flat) if v2.functional.is_pure_tensor(item)][:1]
+    if len(places) != 1:
         raise TransformError(
-            f"{got} LatentShift works on a batch of images with their labels and a pack whose generator is "
-            "class-conditional (after the DataLoader, beside v2.CutMix), or on images alone with a pack that has an "
-            "encoder (ganaug train-encoder PACK)."
+            f"LatentShift takes one image, or one batch of images, in a sample; found {len(places)} in a sample of "
+            f"{', '.join(type(item).__name__ for item in flat) or 'nothing'}."
         )
+    return places[0]
 
-    def _classes(self, labels: Any, count: int, source: str) -> Tensor | None:
-        """Checked classes ``(N,)`` of the labels, or None where none came or the generator takes none."""
-        if labels is None and source != "invert":
-            raise TransformError(
-                f"no labels were found in the sample, and {self._kind} needs them to draw images of the same classes. "
-                "Pass (images, labels), a dictionary with a label-like key, or labels_getter=..."
-            )
-        if labels is None or self._num_classes == 0:
-            return None
-        if isinstance(labels, numbers.Integral) and not isinstance(labels, bool):
-            labels = torch.tensor(int(labels))
-        elif isinstance(labels, (list, tuple, np.ndarray)):
-            labels = _as_tensor(labels)
-        if not isinstance(labels, Tensor):
-            raise TransformError(
-                f"the labels should be a tensor, an array or a list of integers, or an integer beside one image; got "
-                f"{labels!r:.80}. Say where they are with labels_getter=..., or with None that there are none."
-            )
-        classes = labels.as_subclass(Tensor)
-        if classes.ndim < (2 if classes.is_floating_point() else 1):
-            classes = classes[None]
-        got = f"{labels.dtype} of shape {tuple(labels.shape)}"
-        wanted = (
-            f"class indices of shape ({count},) from 0 to {self._num_classes - 1}, or soft labels of shape "
-            f"({count}, {self._num_classes})"
+
+def _checked_batch(image: Any, source: Source) -> Tensor:
+    """The image or batch as ``(N, C, H, W)``, if the source has images of its channels."""
+    if isinstance(image, PIL.Image.Image) and image.mode not in ("RGB", "L"):
+        raise TransformError(
+            f"a PIL image should have mode RGB or L, got {image.mode}. Convert it first: "
+            f"image.convert({'RGB' if source.channels == 3 else 'L'!r})."
         )
-        if classes.is_floating_point():
-            if classes.shape != (count, self._num_classes):
-                raise TransformError(f"the labels should be {wanted}; got {got}.")
-            if count and not ((classes >= 0).all() and ((classes.float().sum(1) - 1).abs() < 0.02).all()):
-                raise TransformError(
-                    f"soft labels should be probabilities, each row none negative and of sum 1; got values from "
-                    f"{classes.min().item():.4g} to {classes.max().item():.4g}, sums from "
-                    f"{classes.sum(1).min().item():.4g} to {classes.sum(1).max().item():.4g}."
-                )
-            likeliest, classes = classes.max(1)
-            if source != "invert" and count and not likeliest.min() >= 0.99:
-                raise TransformError(
-                    f"an image of mixed labels can't be replaced by one of a single class, and row "
-                    f"{int(likeliest.argmin())} is mixed. Place LatentShift before v2.CutMix and v2.MixUp, "
-                    'or use source="invert".'
-                )
-            return classes
-        if classes.shape != (count,) or classes.dtype == torch.bool:
-            raise TransformError(f"the labels should be {wanted}; got {got}.")
-        low, high = (int(bound) for bound in torch.aminmax(classes)) if count else (0, 0)
-        if low < 0 or high >= self._num_classes:
-            raise TransformError(f"the labels should be {wanted}; got values from {low} to {high}.")
-        return classes.long()
-
-    def _checked_latents(self, latents: Tensor, count: int) -> Tensor:
-        assert self.pack is not None
-        shape = (count, self.pack.latent_dim)
-        plain = latents.as_subclass(Tensor)
-        plain = plain[None] if plain.ndim == 1 else plain
-        if plain.shape != shape:
-            raise TransformError(
-                f"stored latents should have shape {shape} for {self._kind}, got {tuple(plain.shape)}. "
-                "They belong to another generator; run ganaug invert again."
-            )
-        return plain.cpu().clone()
-
-
-def _as_tensor(labels: Any) -> Any:
-    """A list or array of numbers as a tensor; anything else as it came."""
-    try:
-        return torch.as_tensor(np.asarray(labels))
-    except (TypeError, ValueError):
-        return labels
+    if isinstance(image, Tensor) and image.ndim not in (3, 4):
+        raise TransformError(
+            f"expected a batch of images of shape (N, {source.channels}, H, W) or one image of shape "
+            f"({source.channels}, H, W), got a tensor of shape {tuple(image.shape)}."
+        )
+    batch = as_batch(image)
+    if batch.shape[1] != source.channels:
+        got = f"a tensor of shape {tuple(image.shape)}" if isinstance(image, Tensor) else "a PIL image"
+        raise TransformError(
+            f"{source.title} draws images of {source.channels} channel(s), got {batch.shape[1]} in {got}. "
+            f"Convert images first with {'v2.RGB()' if source.channels == 3 else 'v2.Grayscale()'}."
+        )
+    if 0 in batch.shape[2:]:
+        raise TransformError(f"the images have no pixels: shape {tuple(batch.shape)}.")
+    check_unit_range(batch)
+    return batch
 
 
 def _rank_generator() -> torch.Generator | None:

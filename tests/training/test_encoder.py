@@ -84,7 +84,7 @@ def test_bad_settings_and_images_are_named():
     generator = waves()
     for settings, message in (
         ({"step": 3}, "unknown setting step. Known: steps"),
-        ({"real_share": 1.5}, "real_share is a share and should be at most 1, got 1.5"),
+        ({"real_share": 1.5}, "real_share should be at most 1, got 1.5"),
         ({"batch_size": 2}, "batch_size should be at least 4, got 2"),
     ):
         with pytest.raises(SettingsError, match=message):

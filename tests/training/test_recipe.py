@@ -4,7 +4,7 @@ import pytest
 
 from ganaug.errors import SettingsError
 from ganaug.packs import bundled_packs, load_generator
-from ganaug.settings import parse_overrides
+from ganaug.settings import parse_settings
 from ganaug.training import DiscoverySettings
 from ganaug.training.recipe import read_recipe
 
@@ -20,7 +20,7 @@ def test_every_bundled_pack_was_made_by_the_recipe_of_its_name(path):
     made_with = {key: value for key, value in pack.method.items() if key != "name"}
     assert DiscoverySettings.from_mapping(made_with) == recipe.settings
     assert pack.num_directions == recipe.settings.num_directions
-    assert pack.license == recipe.license and pack.generator_origin == recipe.source
+    assert pack.license == recipe.license and pack.generator_origin == recipe.origin
 
 
 def test_every_bundled_pack_has_a_recipe():
@@ -29,7 +29,7 @@ def test_every_bundled_pack_has_a_recipe():
 
 def test_overrides_come_before_the_recipe(tmp_path):
     path = tmp_path / "r.toml"
-    path.write_text('[pack]\ngenerator = "a"\nlicense = "mit"\n[discovery]\nsteps = 5\nseed = 3\n')
+    path.write_text('[pack]\ngenerator = "a"\nlicence = "mit"\n[discovery]\nsteps = 5\nseed = 3\n')
     recipe = read_recipe(path, ["steps=7", "schedule=cosine", "generator=b/c"])
     assert (recipe.name, recipe.generator, recipe.license) == ("r", "b/c", "mit")
     assert (recipe.settings.steps, recipe.settings.seed, recipe.settings.schedule) == (7, 3, "cosine")
@@ -42,7 +42,7 @@ def test_recipes_of_before_spell_their_license_in_another_way(tmp_path):
 
 
 def test_values_are_read_as_in_toml_or_as_words():
-    assert parse_overrides(["a=1", "b=1e-3", "c=true", "d=word", 'e="quoted"', "f="]) == {
+    assert parse_settings(["a=1", "b=1e-3", "c=true", "d=word", 'e="quoted"', "f="]) == {
         "a": 1,
         "b": 1e-3,
         "c": True,

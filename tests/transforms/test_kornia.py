@@ -1,6 +1,5 @@
 """RandomLatentShift in kornia pipelines."""
 
-import copy
 import pickle
 
 import kornia.augmentation as K
@@ -37,8 +36,8 @@ def test_p_is_the_share_that_is_shifted(inverting_pack):
 def test_params_repeat_a_call(inverting_pack):
     images = photographs(16)
     shift = RandomLatentShift("any", pack=inverting_pack, p=0.5)
-    shifted = shift(images)
-    params = copy.deepcopy(shift._params)
+    params = shift.forward_parameters(images.shape)
+    shifted = shift(images, params=params)
     assert not torch.equal(shift(images), shifted)
     assert torch.equal(shift(images, params=params), shifted)
     assert set(params["indices"].tolist()) <= {0, 2, 4} and len(params["magnitudes"]) == 16
@@ -46,20 +45,22 @@ def test_params_repeat_a_call(inverting_pack):
 
 def test_same_on_batch(inverting_pack):
     shift = RandomLatentShift("any", pack=inverting_pack, p=1.0, same_on_batch=True)
-    shift(photographs(16))
-    assert len(shift._params["indices"].unique()) == len(shift._params["magnitudes"].unique()) == 1
+    params = shift.forward_parameters(photographs(16).shape)
+    assert len(params["indices"].unique()) == len(params["magnitudes"].unique()) == 1
     one = photographs(1).expand(4, -1, -1, -1)
-    torch.testing.assert_close(shift(one)[0], shift(one, params=shift._params)[3])
+    shifted = shift(one)
+    torch.testing.assert_close(shifted[0], shifted[3])
 
 
 @pytest.mark.parametrize("same_on_batch", [False, True])
 def test_several_directions_at_once(inverting_pack, same_on_batch):
     images = photographs(16)
     shift = RandomLatentShift("any", pack=inverting_pack, p=0.5, num_ops=2, same_on_batch=same_on_batch)
-    shifted = shift(images)
-    assert shift._params["indices"].shape == (16, 2)
-    assert (len(shift._params["magnitudes"].unique(dim=0)) == 1) == same_on_batch
-    assert torch.equal(shift(images, params=shift._params), shifted)
+    params = shift.forward_parameters(images.shape)
+    assert params["indices"].shape == (16, 2)
+    assert (len(params["magnitudes"].unique(dim=0)) == 1) == same_on_batch
+    shifted = shift(images, params=params)
+    assert torch.equal(shift(images, params=params), shifted) and not torch.equal(shifted, images)
 
 
 def test_keepdim(inverting_pack):

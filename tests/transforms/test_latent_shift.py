@@ -9,9 +9,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from ganaug.errors import TransformError
-from ganaug.generators import SNGAN, Generator
+from ganaug.generators import SNGAN, Encoder, Generator
 from ganaug.packs import DirectionPack
-from ganaug.transforms import LatentShift
+from ganaug.transforms import LatentBank, LatentShift
 
 
 def batch(count=16, size=(32, 32), dtype=torch.float32):
@@ -255,6 +255,70 @@ def test_the_default_pack_is_bundled():
 def test_bad_arguments_are_named(pack, arguments, message):
     with pytest.raises(ValueError, match=message):
         LatentShift(**{"direction": "background", "pack": pack, **arguments})
+
+
+@pytest.mark.parametrize("source", ["sample", "invert", "bank"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_transform_writes_nothing_into_params_and_repeats_itself(inverting_pack, tmp_path, source, dtype):
+    images, labels = batch(dtype=dtype)
+    if source == "bank":
+        bank = LatentBank.build(inverting_pack, "background", 20, tmp_path / "bank.safetensors", show_progress=False)
+        shift = LatentShift(bank=bank)
+    else:
+        shift = LatentShift([2, 4], pack=inverting_pack, source=source)
+    params = shift.make_params([images, labels])
+    assert params["source"] == source and 0 < params["replace"].sum() < 16
+    before = copy.deepcopy(params)
+    first, second = shift.transform(images, params), shift.transform(images, params)
+    assert torch.equal(first, second) and torch.equal(replaced(images, first), params["replace"])
+    assert params.keys() == before.keys()
+    assert all(torch.equal(params[name], before[name]) for name in params.keys() - {"source"})
+
+
+def test_only_images_to_be_shifted_are_inverted(inverting_pack, monkeypatch):
+    seen, forward = [], Encoder.forward
+
+    def counted(self, images, labels=None):
+        seen.append(len(images))
+        return forward(self, images, labels)
+
+    monkeypatch.setattr(Encoder, "forward", counted)
+    shift = LatentShift("background", pack=inverting_pack, source="invert")
+    params = shift.make_params([batch()[0]])
+    assert seen == [int(params["replace"].sum())], "the latents are found with the other draws"
+    shift.transform(batch()[0], params)
+    LatentShift("background", pack=inverting_pack, source="invert", p=0)(batch()[0])
+    assert len(seen) == 1, "and not again, nor where nothing is shifted"
+
+
+def test_a_subclass_draws_by_the_protocol_of_v2(inverting_pack):
+    class Stronger(LatentShift):
+        def make_params(self, flat_inputs, **options):
+            params = super().make_params(flat_inputs, **options)
+            return params | {"magnitudes": params["magnitudes"] * 2}
+
+    images, labels = batch()
+    for source in ("sample", "invert"):
+        options = {"pack": inverting_pack, "p": 1, "source": source, "return_params": True}
+        torch.manual_seed(0)
+        stronger = Stronger("background", magnitude=1.5, **options)(images, labels)
+        torch.manual_seed(0)
+        strong = LatentShift("background", magnitude=3, **options)(images, labels)
+        assert (stronger[1]["magnitudes"] == 3).all() and torch.equal(stronger[0][0], strong[0][0])
+    params = LatentShift("background", pack=inverting_pack, source="invert").make_params([images])
+    assert params["source"] == "invert", "v2's own call, with nothing but the inputs"
+
+
+def test_params_that_cannot_be_drawn_or_used_are_named(pack, tmp_path):
+    images, _ = batch()
+    shift = LatentShift("background", pack=pack, p=1)
+    with pytest.raises(TransformError, match="source should be one of auto, sample, invert; got 'bank'"):
+        shift.make_params([images], source="bank")
+    with pytest.raises(TransformError, match=r"fresh images need classes.*make_params\(\[images, classes\]\)"):
+        shift.transform(images, shift.make_params([images]))
+    bank = LatentBank.build(pack, "background", 20, tmp_path / "bank.safetensors", show_progress=False)
+    with pytest.raises(TransformError, match="serves images by their labels"):
+        LatentShift(bank=bank).make_params([images])
 
 
 IMAGES, LABELS = batch(4)

@@ -11,16 +11,66 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ganaug.errors import DiscoveryError
 from ganaug.files import UNREADABLE
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
-from ganaug.errors import DiscoveryError
 
 CHECKPOINT_FILE = "checkpoint.pt"
-
-
 METRICS_FILE = "metrics.jsonl"
+
+
+class RunFiles:
+    """The folder of a run, with its checkpoint and metrics; without a folder, or where another process writes, nothing
+    is written.
+
+    Args:
+        folder: made if it isn't there; None to keep nothing.
+        resume: whether it must hold a checkpoint, or none.
+
+    Raises:
+        DiscoveryError: the folder can't be made, or holds the checkpoint of an earlier run.
+    """
+
+    def __init__(self, folder: Path | None, *, resume: bool = False) -> None:
+        self.folder = folder
+        self.checkpoint = None if folder is None else folder / CHECKPOINT_FILE
+        self.metrics: Metrics | None = None
+        if folder is None or self.checkpoint is None:
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DiscoveryError(f"{folder} can't be made ({error.strerror}). Choose another --out.") from error
+        if not resume and self.checkpoint.exists():
+            raise DiscoveryError(
+                f"{folder} holds the checkpoint of an earlier run. Go on with it (--resume, or resume=True), "
+                "choose another folder, or delete it."
+            )
+
+    def read(self, identity: Mapping[str, Any]) -> dict[str, Any]:
+        """The checkpoint, see :func:`read_checkpoint`."""
+        if self.checkpoint is None:
+            raise DiscoveryError("resume=True needs out=..., the folder of the run to go on with.")
+        return read_checkpoint(self.checkpoint, identity)
+
+    def open(self, *, after: int, tensorboard: bool) -> None:
+        """From now on write what is given, see :class:`Metrics`."""
+        if self.folder is not None:
+            self.metrics = Metrics(self.folder, after=after, tensorboard=tensorboard)
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        if self.metrics is not None:
+            self.metrics.append(row)
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        if self.metrics is not None and self.checkpoint is not None:
+            write_checkpoint(self.checkpoint, state)
+
+    def close(self) -> None:
+        if self.metrics is not None:
+            self.metrics.close()
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ganaug.devices import default_device
 
@@ -48,6 +49,16 @@ def averaged(values: Tensor) -> Tensor:
     total = values.clone()
     dist.all_reduce(total)
     return total / size
+
+
+def any_process(yes: bool, device: torch.device) -> bool:
+    """Whether any process says yes; all get the same answer."""
+    return averaged(torch.tensor(float(yes), device=device)).item() > 0
+
+
+def wait_for_all(device: torch.device) -> None:
+    """Go on once all processes have come here."""
+    averaged(torch.zeros((), device=device))
 
 
 class _Sum(torch.autograd.Function):
@@ -90,14 +101,16 @@ def synchronise_batch_norms(network: N, device: torch.device) -> N:
 class SynchronisedBatchNorm(nn.BatchNorm1d):
     """``nn.SyncBatchNorm`` for CPUs, where torch has none; batches of equal size ``(N, C, ...)``."""
 
-    def _check_input_dim(self, input: Tensor) -> None:
-        if input.ndim < 2:
-            raise ValueError(f"expected (N, C, ...), got {tuple(input.shape)}.")
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
-            return super().forward(input)
-        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+            return F.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+            )
         axes = [0, *range(2, input.ndim)]
         shape = (1, -1, *(1 for _ in axes[1:]))
         mean = _mean(input.float().mean(axes))
@@ -107,8 +120,7 @@ class SynchronisedBatchNorm(nn.BatchNorm1d):
             count = dist.get_world_size() * input.numel() // input.shape[1]
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * count / max(count - 1, 1), self.momentum)
-            if self.num_batches_tracked is not None:
-                self.num_batches_tracked.add_(1)
+            self.num_batches_tracked.add_(1)
         scale = self.weight * (variance + self.eps).rsqrt()
         output: Tensor = centred * scale.view(shape) + self.bias.view(shape)
         return output.to(input.dtype)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import orthogonal
 
+from ganaug.errors import SettingsError
+
+MatrixKind = Literal["unit", "orthonormal", "linear", "random", "coordinate", "given"]
 LEARNED = ("unit", "orthonormal", "linear")
-
-
-FIXED = ("random", "coordinate", "given")
 
 
 class DirectionMatrix(nn.Module):
@@ -29,7 +31,7 @@ class DirectionMatrix(nn.Module):
         - output: shifts ``(N, latent_dim)``
 
     Raises:
-        ValueError: an unknown kind, more directions than such coordinates where that can't be, or ``initial``
+        SettingsError: an unknown kind, more directions than such coordinates where that can't be, or ``initial``
             directions that change others.
     """
 
@@ -45,19 +47,19 @@ class DirectionMatrix(nn.Module):
     ) -> None:
         super().__init__()
         size = len(range(latent_dim)[within])
-        if kind not in LEARNED + FIXED:
-            raise ValueError(f"direction_matrix should be one of {', '.join(LEARNED + FIXED)}; got {kind!r}.")
+        if kind not in get_args(MatrixKind):
+            raise SettingsError(f"direction_matrix should be one of {', '.join(get_args(MatrixKind))}; got {kind!r}.")
         if kind in ("orthonormal", "coordinate") and num_directions > size:
-            raise ValueError(
+            raise SettingsError(
                 f"{num_directions} {kind} directions don't fit in {size} latent dimensions: "
                 f"lower num_directions to {size} or use direction_matrix=unit."
             )
         if initial is not None and initial.shape != (num_directions, latent_dim):
-            raise ValueError(
+            raise SettingsError(
                 f"initial directions should have shape ({num_directions}, {latent_dim}), got {tuple(initial.shape)}."
             )
         if kind == "given" and initial is None:
-            raise ValueError('direction_matrix="given" needs initial directions.')
+            raise SettingsError('direction_matrix="given" needs initial directions.')
         self.kind = kind
         self.num_directions, self.latent_dim, self.within = num_directions, latent_dim, within
         if initial is None:
@@ -71,7 +73,7 @@ class DirectionMatrix(nn.Module):
             inside = initial[:, within]
             if outside := int((initial.count_nonzero(1) > inside.count_nonzero(1)).sum()):
                 start, stop, _ = within.indices(latent_dim)
-                raise ValueError(
+                raise SettingsError(
                     f"{outside} of {num_directions} initial directions change coordinates outside {start} to "
                     f"{stop - 1}, the only ones that directions of this generator may change: set them to zero there."
                 )

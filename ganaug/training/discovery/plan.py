@@ -11,7 +11,7 @@ import torch
 
 from ganaug.devices import default_device, in_channels_last
 from ganaug.generators import Generator
-from ganaug.training.discovery.discover import Run
+from ganaug.training.discovery.run import Run
 from ganaug.training.discovery.settings import DiscoverySettings
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import resnet18
 
+from ganaug.errors import SettingsError
 from ganaug.generators import Generator
 
 
@@ -80,6 +81,9 @@ class Reconstructor(nn.Module):
     Shape:
         - images, shifted: ``(N, channels, H, W)`` float in [-1, 1]
         - output: direction logits ``(N, num_directions)`` and magnitudes ``(N,)``
+
+    Raises:
+        SettingsError: an unknown kind, or a ResNet-18 of another width.
     """
 
     def __init__(self, kind: str, channels: int, num_directions: int, *, width: int = 1) -> None:
@@ -93,7 +97,7 @@ class Reconstructor(nn.Module):
             self.direction_head = nn.Linear(512, num_directions)
             self.magnitude_head = nn.Linear(512, 1)
         else:
-            raise ValueError(
+            raise SettingsError(
                 f'reconstructor should be "lenet" or "resnet18" (whose width is 1), got {kind!r} of width {width}.'
             )
 

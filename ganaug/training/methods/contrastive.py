@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,40 +16,34 @@ from ganaug.devices import autocast, default_device, in_channels_last
 from ganaug.draws import draw_shifts
 from ganaug.errors import DiscoveryError, GeneratorError
 from ganaug.generators import Generator
-from ganaug.settings import Settings
+from ganaug.settings import Settings, setting
 from ganaug.training.discovery.matrix import DirectionMatrix
 from ganaug.training.methods.features import IMAGES, affine_layers, fix_signs, layer_output
+from ganaug.training.methods.registry import method
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContrastiveSettings(Settings):
-    """Settings of :func:`contrastive`.
+    """Settings of :func:`contrastive`: see the fields."""
 
-    Args:
-        num_directions: K, at least 2; may exceed the latent's dimensions.
-        steps: optimiser steps.
-        batch_size: latents a step, at least 2; one label each, the same for all directions.
-        directions_per_step: at most so many of the directions, drawn afresh, take part in a step: time and memory
-            grow with ``batch_size * directions_per_step``.
-        magnitude: shifts are uniform in ``[-magnitude, magnitude]`` latent units, none smaller than a twelfth of it.
-        temperature: divides the similarities.
-        learning_rate: Adam's, at the first step; it follows a cosine to zero.
-        precision: ``bfloat16`` (autocast) or ``float32``.
-        seed: of every random draw.
-    """
+    num_directions: int = setting(64, "K; may exceed the latent's dimensions", least=2)
+    steps: int = setting(1_000, "optimiser steps")
+    batch_size: int = setting(8, "latents a step; one label each, the same for all directions", least=2)
+    directions_per_step: int = setting(
+        16, "at most so many directions, drawn afresh, take part in a step: more take more time and memory", least=2
+    )
+    magnitude: float = setting(3.0, "the largest shift, in latent units; the smallest is a twelfth of it")
+    temperature: float = setting(0.5, "divides the similarities")
+    learning_rate: float = setting(1e-3, "Adam's, at the first step; it follows a cosine to zero")
+    precision: Literal["bfloat16", "float32"] = setting("bfloat16", "of the generator; bfloat16 is autocast")
+    seed: int = setting(0, "of every random draw", least=0)
 
-    num_directions: int = 64
-    steps: int = 1_000
-    batch_size: int = 8
-    directions_per_step: int = 16
-    magnitude: float = 3.0
-    temperature: float = 0.5
-    learning_rate: float = 1e-3
-    precision: str = "bfloat16"
-    seed: int = 0
 
-    choices: ClassVar = {"precision": ("bfloat16", "float32")}
-    least: ClassVar = {"num_directions": 2, "batch_size": 2, "directions_per_step": 2, "seed": 0}
+@method("contrastive", ContrastiveSettings)
+def find(
+    generator: Generator, settings: ContrastiveSettings, device: str | torch.device | None, show_progress: bool
+) -> Tensor:
+    return contrastive(generator, **settings.to_dict(), device=device, show_progress=show_progress)
 
 
 def contrastive(

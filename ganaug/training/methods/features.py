@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -15,9 +15,6 @@ from ganaug.generators import Generator
 from ganaug.training.discovery.matrix import widened
 
 IMAGES = ""  # the generator's own name among its modules
-
-
-# -- what the methods read from inside a generator ------------------------------------------------------------------
 
 
 class _Reached(Exception):
@@ -57,7 +54,7 @@ def layer_output(generator: Generator, layer: str) -> Iterator[Callable[[Tensor,
             )
         return output
 
-    with _hooks([modules[layer].register_forward_hook(stop)]):
+    with placed_hooks([modules[layer].register_forward_hook(stop)]):
         yield features
 
 
@@ -88,7 +85,9 @@ def affine_layers(generator: Generator, *, pairs: int = 8) -> dict[str, bool]:
 
         return hook
 
-    with _hooks(module.register_forward_hook(measure(name)) for name, module in generator.named_modules() if name):
+    with placed_hooks(
+        module.register_forward_hook(measure(name)) for name, module in generator.named_modules() if name
+    ):
         generator(latents, labels if labels is None else labels.expand(len(latents)))
     return affine
 
@@ -109,7 +108,8 @@ def fix_signs(directions: Tensor) -> Tensor:
 
 
 @contextmanager
-def _hooks(handles: Iterator[RemovableHandle] | list[RemovableHandle]) -> Iterator[None]:
+def placed_hooks(handles: Iterable[RemovableHandle]) -> Iterator[None]:
+    """Place hooks, and remove them at the end."""
     placed = list(handles)
     try:
         yield

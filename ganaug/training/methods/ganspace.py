@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,17 +12,33 @@ from tqdm.auto import tqdm
 
 from ganaug.errors import GeneratorError
 from ganaug.generators import Generator
-from ganaug.settings import Settings
+from ganaug.settings import Settings, setting
 from ganaug.training.discovery.matrix import widened
 from ganaug.training.methods.features import IMAGES, affine_layers, check_num_directions, fix_signs, layer_output
+from ganaug.training.methods.registry import method
 
 SPARE_COMPONENTS = 32  # kept beyond those asked for, so that merging batches loses little of them
+LARGEST_FEATURES = 8192  # values of a feature map from which on it is averaged down to 4 x 4
+LEAST_EXPLAINED = 0.1  # share of a component that latents must explain for it not to come last
 
 
-LARGEST_FEATURES = 8192
+@dataclass(frozen=True, kw_only=True)
+class GanspaceSettings(Settings):
+    """Settings of :func:`ganspace`: see the fields."""
+
+    num_directions: int = setting(64, "K, at most the coordinates that directions may change")
+    samples: int = setting(20_000, "activations that the components are taken from")
+    batch_size: int = setting(500, "activations held at once")
+    seed: int = setting(0, "of the latents and labels", least=0)
 
 
-LEAST_EXPLAINED = 0.1
+@method("ganspace", GanspaceSettings)
+def find(
+    generator: Generator, settings: GanspaceSettings, device: str | torch.device | None, show_progress: bool
+) -> Tensor:
+    if device is not None:
+        generator.to(device)
+    return ganspace(generator, **settings.to_dict(), show_progress=show_progress)
 
 
 @torch.no_grad()
@@ -73,43 +88,28 @@ def ganspace(
     in_w, within = generator.latent_space == "w", generator.directions_within
     if layer is None and not in_w:
         layer = next((name for name, affine in affine_layers(generator).items() if not affine), IMAGES)
+    seen = Moments(num_directions + SPARE_COMPONENTS)
     rng = torch.Generator().manual_seed(seed)
-    pca = IncrementalPCA(num_directions + SPARE_COMPONENTS)
-    products = latent_products = latent_sum = torch.zeros((), dtype=torch.float64)
     with (
         nullcontext() if layer is None else layer_output(generator, layer) as features,
         tqdm(total=samples, desc="ganspace", disable=not show_progress) as bar,
     ):
-        while pca.count < samples:
-            count = min(batch_size, samples - pca.count)
+        while seen.count < samples:
+            count = min(batch_size, samples - seen.count)
             latents = generator.sample_latents(count, rng=rng)
             labels = generator.sample_labels(count, rng=rng)
             output = latents[:, within] if features is None else features(latents, labels)
             if output.ndim == 4 and output[0].numel() > LARGEST_FEATURES:
                 output = F.adaptive_avg_pool2d(output, (min(output.shape[2], 4), min(output.shape[3], 4)))
-            batch, latents = output.flatten(1).cpu().double(), latents[:, within].cpu().double()
-            pca.update(batch)
-            products = products + batch.T @ latents
-            latent_sum = latent_sum + latents.sum(0)
-            if in_w:
-                latent_products = latent_products + latents.T @ latents
+            seen.update(output.flatten(1).cpu().double(), latents[:, within].cpu().double())
             bar.update(count)
-    what = "w" if layer is None else f"the activations of layer {layer!r}"
-    lengths = pca.scaled.norm(dim=1)
-    if (rank := int((lengths > 1e-6 * lengths[0]).sum())) < num_directions:
+    if seen.rank < num_directions:
+        what = "w" if layer is None else f"the activations of layer {layer!r}"
         raise GeneratorError(
-            f"{num_directions} directions were asked for, but {what} vary in {rank} dimensions only: "
+            f"{num_directions} directions were asked for, but {what} vary in {seen.rank} dimensions only: "
             "lower num_directions or name another layer."
         )
-    # The coordinates are uncorrelated, so that each regression coefficient is a covariance, up to its length.
-    latent_mean = latent_sum / samples
-    covariance = products / samples - pca.mean[:, None] * latent_mean
-    directions = pca.components[:rank] @ covariance
-    squares = directions.square()
-    if in_w:  # whose coordinates, unlike those of z, are neither uncorrelated nor of unit variance
-        prior = latent_products / samples - latent_mean[:, None] * latent_mean
-        squares = directions @ torch.linalg.pinv(prior, hermitian=True) * directions
-    explained = squares.sum(1) / (lengths[:rank].square() / samples)
+    directions, explained = seen.regression(standard_normal=not in_w)
     if not (explained >= LEAST_EXPLAINED).any():
         raise GeneratorError(
             f"{generator.latent_space} explains next to nothing of the activations of layer {layer!r}. "
@@ -117,6 +117,51 @@ def ganspace(
         )
     order = torch.argsort(explained < LEAST_EXPLAINED, stable=True)
     return fix_signs(widened(directions[order[:num_directions]], within, generator.latent_dim))
+
+
+class Moments:
+    """Principal components of activations, and how they go with the latents that they come from."""
+
+    def __init__(self, num_components: int) -> None:
+        self.pca = IncrementalPCA(num_components)
+        self.products = self.latent_products = self.latent_sum = torch.zeros((), dtype=torch.float64)
+
+    @property
+    def count(self) -> int:
+        return self.pca.count
+
+    @property
+    def rank(self) -> int:
+        """In how many dimensions the activations vary."""
+        lengths = self.pca.scaled.norm(dim=1)
+        return int((lengths > 1e-6 * lengths[0]).sum())
+
+    def update(self, activations: Tensor, latents: Tensor) -> None:
+        """Add ``(N, features)`` activations and their ``(N, D)`` latents, float64."""
+        self.pca.update(activations)
+        self.products = self.products + activations.T @ latents
+        self.latent_products = self.latent_products + latents.T @ latents
+        self.latent_sum = self.latent_sum + latents.sum(0)
+
+    def regression(self, *, standard_normal: bool) -> tuple[Tensor, Tensor]:
+        """The latent directions of the components, and the share of each component that latents explain.
+
+        Args:
+            standard_normal: whether the latents' coordinates are uncorrelated and of unit variance.
+
+        Returns:
+            ``(rank, D)`` of any length and ``(rank,)``.
+        """
+        # The components' coordinates are uncorrelated, so that each regression coefficient is a covariance, up to its
+        # length.
+        mean = self.latent_sum / self.count
+        covariance = self.products / self.count - self.pca.mean[:, None] * mean
+        directions = self.pca.components[: self.rank] @ covariance
+        squares = directions.square()
+        if not standard_normal:
+            prior = self.latent_products / self.count - mean[:, None] * mean
+            squares = directions @ torch.linalg.pinv(prior, hermitian=True) * directions
+        return directions, squares.sum(1) / (self.pca.scaled.norm(dim=1)[: self.rank].square() / self.count)
 
 
 class IncrementalPCA:
@@ -151,15 +196,3 @@ class IncrementalPCA:
         self.scaled = left[:, : min(self.num_components, rows.shape[1])].T @ rows
         self.mean = mean
         self.count += count
-
-
-@dataclass(frozen=True, kw_only=True)
-class GanspaceSettings(Settings):
-    """Settings of :func:`ganspace`."""
-
-    num_directions: int = 64
-    samples: int = 20_000
-    batch_size: int = 500
-    seed: int = 0
-
-    least: ClassVar = {"seed": 0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +11,26 @@ from torch.nn import functional as F
 
 from ganaug.errors import GeneratorError
 from ganaug.generators import Generator
-from ganaug.settings import Settings
+from ganaug.settings import Settings, setting
 from ganaug.training.discovery.matrix import widened
-from ganaug.training.methods.features import _hooks, check_num_directions, fix_signs
+from ganaug.training.methods.features import check_num_directions, fix_signs, placed_hooks
+from ganaug.training.methods.registry import method
 
-PROJECTIONS = (nn.Linear, nn.ConvTranspose2d, nn.Conv2d)
+Projection: TypeAlias = nn.Linear | nn.ConvTranspose2d | nn.Conv2d
+
+
+@dataclass(frozen=True, kw_only=True)
+class SefaSettings(Settings):
+    """Settings of :func:`sefa`: see the field."""
+
+    num_directions: int = setting(64, "K, at most the coordinates that directions may change")
+
+
+@method("sefa", SefaSettings)
+def find(
+    generator: Generator, settings: SefaSettings, device: str | torch.device | None, show_progress: bool
+) -> Tensor:
+    return sefa(generator, settings.num_directions)
 
 
 def sefa(generator: Generator, num_directions: int) -> Tensor:
@@ -70,30 +86,26 @@ def first_projection(generator: Generator) -> Tensor:
     # Not of sample_latents, whose coordinates may repeat: from these it can be told which of them a layer reads.
     latents = torch.randn(2, generator.latent_dim, generator=rng).to(generator.device)
 
-    def look(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def look(module: Projection, args: tuple[Tensor, ...]) -> None:
         if not args or len(args[0]) != 2 or torch.equal(args[0][0], args[0][1]):
             return
-        assert isinstance(module, PROJECTIONS)
         read = args[0].reshape(2, -1)
         size = read.shape[1]
         places = [slice(start, start + size) for start in range(generator.latent_dim - size + 1)]
         part = next((place for place in places if torch.equal(read, latents[:, place])), None)
         if first and part is None:
             return
-        weight = module.weight.detach().float().cpu()
-        if isinstance(module, nn.ConvTranspose2d):
-            weight = weight.transpose(0, 1)
-        weight = weight.movedim(1, -1).flatten(0, -2).clone()
+        weight = _rows(module)
         if not first:
             first.append(weight)
         if part is not None and size == weight.shape[1]:
             placed.append(widened(weight, part, generator.latent_dim))
             unread[part] = False
 
-    with _hooks(
+    with placed_hooks(
         module.register_forward_pre_hook(look)
         for module in generator.freeze().check().modules()
-        if isinstance(module, PROJECTIONS)
+        if isinstance(module, Projection)
     ):
         generator(latents, labels if labels is None else labels.expand(2))
     if not unread[generator.directions_within].any():
@@ -107,8 +119,9 @@ def first_projection(generator: Generator) -> Tensor:
     return first[0]
 
 
-@dataclass(frozen=True, kw_only=True)
-class SefaSettings(Settings):
-    """Settings of :func:`sefa`: ``num_directions``, at most the coordinates that directions may change."""
-
-    num_directions: int = 64
+def _rows(projection: Projection) -> Tensor:
+    """A copy of a layer's weight, one row for each output feature (and kernel position)."""
+    weight = projection.weight.detach().float().cpu()
+    if isinstance(projection, nn.ConvTranspose2d):
+        weight = weight.transpose(0, 1)
+    return weight.movedim(1, -1).flatten(0, -2).clone()

@@ -12,8 +12,9 @@ from torch import nn
 from ganaug.errors import DiscoveryError, GeneratorError, Interrupted, SettingsError
 from ganaug.generators import DCGAN, SNGAN, Generator, StyleGAN2
 from ganaug.training import DiscoverySettings, discover
+from ganaug.training.discovery import Run
 from ganaug.training.discovery.checkpoint import write_checkpoint
-from ganaug.training.discovery.discover import Run
+from ganaug.training.discovery.step import draw_batch
 
 QUICK = {
     "num_directions": 4,
@@ -47,6 +48,7 @@ def rows(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_finds_the_factors_of_a_generator_that_has_them(tmp_path):
     """Four factors hidden in a rotated 16-dimensional latent: learned directions find them, random ones can't."""
     torch.manual_seed(0)
@@ -207,6 +209,7 @@ def unbroken(folder):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_run_resumes_as_if_nothing_had_happened(tmp_path, number):
     whole = unbroken(tmp_path / "whole")
@@ -304,6 +307,7 @@ def test_impossible_settings_are_named(settings, message):
         discover(tiny(), **{"show_progress": False, **settings})
 
 
+@pytest.mark.slow
 def test_stopping_without_a_folder_says_that_nothing_is_kept():
     script = (
         SCRIPT.replace("out=sys.argv[1], ", "").replace("steps=60", "steps=10**6").replace("log_every=4", "log_every=1")
@@ -334,6 +338,7 @@ class Labelled(nn.Module):
         return (2 * torch.sigmoid(1.5 + light) * bar - 1)[:, None]
 
 
+@pytest.mark.slow
 def test_label_safe_discovery_turns_away_from_what_changes_the_label():
     generator = Generator.from_module(Labelled(), latent_dim=4, image_size=32, channels=1, num_classes=2)
     changes = {}
@@ -362,13 +367,13 @@ def test_a_label_weight_needs_labels():
     ids=["sngan", "dcgan"],
 )
 def test_recomputing_activations_finds_the_same_directions(generator):
-    kept, recomputed = (discover(generator, steps=4, recompute=way, **QUICK) for way in ("off", "on"))
+    kept, recomputed = (discover(generator, steps=4, recompute=way, **QUICK) for way in (False, True))
     torch.testing.assert_close(kept.directions, recomputed.directions)
     assert not generator.recomputes, "the caller's generator is as it was"
 
 
 def test_recomputing_keeps_less():
-    saved = {"off": 0, "on": 0}
+    saved = {False: 0, True: 0}
     for way in saved:
         run = Run(tiny().freeze(), DiscoverySettings(**SMALL, recompute=way))
 
@@ -377,15 +382,15 @@ def test_recomputing_keeps_less():
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            batch = run.draw()
-            run.draws(batch.latents + run.matrix(batch.indices, batch.magnitudes), batch.labels)
-    assert saved["on"] < saved["off"] / 2
+            batch = draw_batch(run.generator, run.settings, run.rng)
+            run.synthesize(batch.latents + run.matrix(batch.indices, batch.magnitudes), batch.labels)
+    assert saved[True] < saved[False] / 2
 
 
 def test_recomputing_is_for_architectures_that_can():
     generator = Generator.from_module(Blobs(), latent_dim=4, image_size=32, channels=1)
-    with pytest.raises(SettingsError, match="recompute=on is for"):
-        discover(generator, steps=2, recompute="on", **QUICK)
+    with pytest.raises(SettingsError, match="recompute=true is for"):
+        discover(generator, steps=2, recompute=True, **QUICK)
 
 
 def test_a_compiler_that_fails_is_named_once_and_done_without(monkeypatch):
@@ -397,6 +402,6 @@ def test_a_compiler_that_fails_is_named_once_and_done_without(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", failing)
     with pytest.warns(UserWarning, match="torch.compile failed .*goes on without") as caught:
-        pack = discover(tiny(), steps=3, compile="on", **QUICK)
+        pack = discover(tiny(), steps=3, compile=True, **QUICK)
     assert len(caught) == 1
     assert torch.equal(pack.directions, discover(tiny(), steps=3, **QUICK).directions)

@@ -15,8 +15,8 @@ import torch
 from ganaug.errors import DiscoveryError, SettingsError
 from ganaug.generators import SNGAN
 from ganaug.training import DiscoverySettings, discover
+from ganaug.training.discovery import Run
 from ganaug.training.discovery.checkpoint import Metrics, write_checkpoint
-from ganaug.training.discovery.discover import Run
 
 SETTINGS = {
     "num_directions": 4,
@@ -57,6 +57,7 @@ def outcome(folder):
     return torch.load(folder / "result.pt", weights_only=True), rows
 
 
+@pytest.mark.slow
 def test_a_run_killed_twenty_times_at_random_ends_bit_for_bit_as_the_unbroken_one(tmp_path):
     began = time.monotonic()
     whole = start(tmp_path / "whole")
@@ -138,7 +139,10 @@ class Failing(SNGAN):
     ("message", "expected"),
     [
         ("CUDA error: unspecified launch failure\nmore", r"a device .* was lost after step 4 .*--resume"),
-        ("DefaultCPUAllocator: not enough memory: you tried to allocate", "out of memory after step 4 .*recompute=on"),
+        (
+            "DefaultCPUAllocator: not enough memory: you tried to allocate",
+            "out of memory after step 4 .*recompute=true",
+        ),
     ],
 )
 def test_a_failing_device_is_named_with_the_last_good_checkpoint(tmp_path, message, expected):
@@ -182,7 +186,7 @@ def test_the_gradients_of_micro_batches_sum_up_to_the_batchs():
     for parts in (1, 4):
         settings = DiscoverySettings(num_directions=4, batch_size=16, precision="float32", micro_batches=parts)
         run = Run(tiny(), settings)
-        run.pairs.eval()  # batch norms see one part at a time
+        run.learner.eval()  # batch norms see one part at a time
         run.optimizer.step = lambda: None
         run.train_step()
         gradients.append(run.matrix.weight.grad)
@@ -202,7 +206,7 @@ def test_memory_may_be_saved_on_the_way(tmp_path):
     whole = discover(tiny(), out=tmp_path / "whole", **{**SETTINGS, "steps": 8})
     state = torch.load(tmp_path / "whole" / "checkpoint.pt", weights_only=True)
     assert state["step"] == 8
-    resumed = discover(tiny(), out=tmp_path / "whole", resume=True, recompute="on", **{**SETTINGS, "steps": 8})
+    resumed = discover(tiny(), out=tmp_path / "whole", resume=True, recompute=True, **{**SETTINGS, "steps": 8})
     assert torch.equal(whole.directions, resumed.directions)
 
 

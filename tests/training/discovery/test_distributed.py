@@ -14,6 +14,7 @@ from ganaug.generators import SNGAN
 from ganaug.packs import DirectionPack
 from ganaug.training import discover
 
+pytestmark = pytest.mark.slow
 SETTINGS = {
     "num_directions": 4,
     "reconstructor": "lenet",
@@ -118,7 +119,7 @@ def test_a_run_of_two_goes_on_with_two(tmp_path, generator):
         "def stop(run):\n"
         "    if run.step == 7: raise Enough\n"
         "with process_group('cpu'):\n"
-        "    from ganaug.training.discovery.discover import Run\n"
+        "    from ganaug.training.discovery import Run\n"
         "    step = Run.train_step\n"
         "    if sys.argv[2] == 'broken':\n"
         "        Run.train_step = lambda run: (stop(run), step(run))\n"

@@ -1,0 +1,76 @@
+"""``ganaug augment``: a folder of images, augmented on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ganaug.cli.options import COUNT, DEVICE, DIRECTION, FOLDER, MAGNITUDE, NEW_FOLDER, PACK_HELP, SEED
+from ganaug.transforms import augment_folder
+
+
+@click.command(epilog=f"{PACK_HELP}\n\nExample: ganaug augment photos augmented --direction background --pack digits")
+@click.argument("images", type=FOLDER)
+@click.argument("out", type=NEW_FOLDER)
+@DIRECTION
+@click.option("--pack", default="digits", show_default=True)
+@click.option(
+    "--source",
+    type=click.Choice(["auto", "sample", "invert"]),
+    default="auto",
+    show_default=True,
+    help="sample: draw new images of the same classes; invert: change the images themselves; auto: invert if the pack "
+    "has an encoder.",
+)
+@click.option(
+    "--blend",
+    type=click.Choice(["add", "replace"]),
+    default="add",
+    show_default=True,
+    help="Of inverted images: add the change to the image, or replace it by the reconstructed one.",
+)
+@click.option("--copies", type=COUNT, default=1, show_default=True, help="Augmented images per image.")
+@MAGNITUDE
+@click.option(
+    "--num-ops",
+    type=COUNT,
+    default=1,
+    show_default=True,
+    help="Different directions at once; more than 1 needs as many directions, or any.",
+)
+@SEED
+@DEVICE
+def augment(
+    images: Path,
+    out: Path,
+    direction: str | int | list[str | int],
+    pack: str,
+    source: str,
+    blend: str,
+    copies: int,
+    magnitude: str | float | tuple[float, float],
+    num_ops: int,
+    seed: int,
+    device: str | None,
+) -> None:
+    """Augment a folder of class subfolders: OUT gets the same subfolders, with augmented PNG images.
+
+    Each image is changed along the direction, or (--source sample) replaced by a generated one of its class; class
+    subfolders, if they are as many as the generator has classes, are taken for these in order of name. --copies makes
+    several of each image. OUT must not hold images yet.
+    """
+    written = augment_folder(
+        images,
+        out,
+        direction,
+        pack=pack,
+        source=source,
+        blend=blend,
+        copies=copies,
+        magnitude=magnitude,
+        num_ops=num_ops,
+        seed=seed,
+        device=device,
+    )
+    click.echo(f"{written} images in {out}")

@@ -1,0 +1,166 @@
+"""``ganaug evaluate``: directions, measured with judges trained on real images."""
+
+from __future__ import annotations
+
+import click
+from click.core import ParameterSource
+
+from ganaug.cli.options import (
+    COUNT,
+    DEVICE,
+    PACK_HELP,
+    SEED,
+    WRITE,
+    as_typed,
+    check_written_to,
+    direction,
+    interval,
+)
+from ganaug.evaluation import EvaluationReport, InversionReport, cosines, evaluate_inverted
+from ganaug.evaluation import evaluate as measure
+from ganaug.packs import DirectionPack
+from ganaug.training import fresh_rca
+
+OF_GENERATED = {
+    "everything": "--all",
+    "magnitude": "--magnitude",
+    "measure_ranges": "--measure-ranges",
+    "rate": "--rate",
+    "dvn": "--dvn",
+}
+"""Options that mean nothing with ``--inverted``."""
+
+
+@click.command(epilog=f"{PACK_HELP}\n\nExample: ganaug evaluate runs/mine --images mnist:DATA --measure-ranges --write")
+@click.argument("pack")
+@click.option(
+    "--images",
+    metavar="NAME:FOLDER",
+    help="Real images with labels: mnist, fashion-mnist or digits, and the folder that holds them.",
+)
+@click.option(
+    "--direction",
+    "wanted",
+    multiple=True,
+    type=direction,
+    help="Only this direction (repeatable); named ones by default.",
+)
+@click.option("--all", "everything", is_flag=True, help="Every direction, not only the named ones.")
+@click.option("--magnitude", type=interval, default="safe", show_default=True, help="safe, or LOW,HIGH.")
+@click.option("--samples", type=COUNT, default=1000, show_default=True, help="Fresh latents, or images, per direction.")
+@click.option(
+    "--measure-ranges", is_flag=True, help="First measure every direction's safe range and keep it in the pack."
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.95,
+    show_default=True,
+    help="Label agreement that a safe range must keep.",
+)
+@click.option("--rca", is_flag=True, help="Also train a fresh reconstructor on the directions; needs no images (slow).")
+@click.option("--rca-steps", type=COUNT, default=2000, show_default=True, help="Training steps of that reconstructor.")
+@click.option("--dvn", is_flag=True, help="Also measure DVN (slow).")
+@click.option(
+    "--inverted", is_flag=True, help="Measure real test images that LatentShift inverts and shifts along one direction."
+)
+@click.option(
+    "--blend",
+    type=click.Choice(["add", "replace"]),
+    default="add",
+    show_default=True,
+    help="With --inverted: add the change to the image, or replace it by the reconstructed one.",
+)
+@click.option("--judge-steps", type=COUNT, default=1000, show_default=True, help="Training steps of each judge.")
+@SEED
+@DEVICE
+@WRITE
+@click.pass_context
+def evaluate(
+    ctx: click.Context,
+    pack: str,
+    images: str | None,
+    wanted: tuple[str | int, ...],
+    everything: bool,
+    magnitude: tuple[float, float] | None,
+    samples: int,
+    measure_ranges: bool,
+    rate: float,
+    rca: bool,
+    rca_steps: int,
+    dvn: bool,
+    inverted: bool,
+    blend: str,
+    judge_steps: int,
+    seed: int,
+    device: str | None,
+    write: bool,
+) -> None:
+    """Measure a PACK's directions with judges trained on real images.
+
+    Prints how alike the directions are (cosines) and, per direction: label (share of shifted images that a classifier
+    trained on real images reads as their label), and, where the real images come with masks, mask_iou (how well the
+    object's shape stays), outside and inside (mean absolute change of the pixels outside and inside the object, as a
+    share of full scale). With --rca also the share of directions that a fresh reconstructor tells apart, and with
+    --dvn whether what a direction changes also varies in real images.
+
+    With --inverted: the same of real test images, inverted and shifted as LatentShift(source="invert") does it.
+    """
+    _check(ctx, inverted=inverted, wanted=wanted)
+    if write:
+        check_written_to(pack)
+    if images is None and (not rca or dvn or measure_ranges or wanted or everything or inverted):
+        raise click.UsageError(
+            "evaluate needs --images NAME:FOLDER, the real images that its judges are trained on (see --help)."
+        )
+    loaded = DirectionPack.from_pretrained(pack)
+    command = as_typed(ctx, images=images)
+    if loaded.num_directions > 1:
+        click.echo(cosines(loaded))
+    if rca:
+        loaded.scores["rca_fresh"] = round(fresh_rca(loaded, steps=rca_steps, seed=seed, device=device), 4)
+        loaded.scores["rca_fresh_command"] = command
+        click.echo(f"RCA of a fresh reconstructor, {rca_steps} steps of 32 pairs: {loaded.scores['rca_fresh']:.4f}")
+    report: EvaluationReport | InversionReport | None = None
+    if inverted and images is not None:
+        report = evaluate_inverted(
+            loaded,
+            images,
+            direction=wanted[0] if wanted else "background",
+            blend=blend,
+            samples=samples,
+            judge_steps=judge_steps,
+            seed=seed,
+            device=device,
+        )
+    elif images is not None:
+        report = measure(
+            loaded,
+            images,
+            directions=range(loaded.num_directions) if everything else wanted or None,
+            interval=magnitude,
+            samples=samples,
+            measure_ranges=measure_ranges,
+            rate=rate,
+            dvn=dvn,
+            judge_steps=judge_steps,
+            seed=seed,
+            device=device,
+        )
+    if report is not None:
+        click.echo(report.table())
+        report.add_to(loaded, command=command)
+    if write:
+        loaded.save_pretrained(pack)
+        click.echo(f"written into {pack}")
+
+
+def _check(ctx: click.Context, *, inverted: bool, wanted: tuple[str | int, ...]) -> None:
+    """Refuse options that the kind of evaluation asked for would pass over in silence."""
+    named = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    if not inverted and "blend" in named:
+        raise click.UsageError("--blend is for --inverted.")
+    if inverted and (idle := [option for name, option in OF_GENERATED.items() if name in named]):
+        raise click.UsageError(f"{', '.join(idle)} can't be combined with --inverted.")
+    if inverted and len(wanted) > 1:
+        raise click.UsageError("--inverted measures one --direction at a time.")

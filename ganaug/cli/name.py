@@ -1,0 +1,27 @@
+"""``ganaug name``: names for directions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ganaug.cli.options import FOLDER
+from ganaug.gallery import preview
+from ganaug.packs import DirectionPack
+
+
+@click.command(epilog="Example: ganaug name runs/digits 17=background 4=stroke")
+@click.argument("folder", type=FOLDER)
+@click.argument("names", nargs=-1, required=True, metavar="INDEX=NAME...")
+def name(folder: Path, names: tuple[str, ...]) -> None:
+    """Name directions of the pack in FOLDER; INDEX= takes a name away."""
+    pack = DirectionPack.from_pretrained(folder.resolve())
+    for word in names:
+        index, separator, new = word.partition("=")
+        if not separator or not index.isdecimal():
+            raise click.UsageError(f"names are given as INDEX=NAME, got {word!r}.")
+        pack.rename(int(index), new or None)
+    pack.preview = preview(pack)
+    pack.save_pretrained(folder)
+    click.echo(f"{folder}: {dict(pack.names)}")

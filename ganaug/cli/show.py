@@ -1,0 +1,28 @@
+"""``ganaug show``: a page to look through a pack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ganaug.cli.options import COUNT, NEW_FOLDER, PACK_HELP
+from ganaug.gallery import write_page
+from ganaug.packs import DirectionPack
+
+
+@click.command(epilog=f"{PACK_HELP}\n\nExample: ganaug show digits --out page --seeds 6")
+@click.argument("pack")
+@click.option("--out", type=NEW_FOLDER, help="Folder for the page; ganaug-show-NAME by default.")
+@click.option(
+    "--reach",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Walk from -REACH to REACH instead of each direction's range.",
+)
+@click.option("--seeds", type=COUNT, default=4, show_default=True, help="Rows of images per direction.")
+def show(pack: str, out: Path | None, reach: float | None, seeds: int) -> None:
+    """Write an HTML page that shows what every direction of a PACK does."""
+    loaded = DirectionPack.from_pretrained(pack)
+    folder = out or Path(f"ganaug-show-{loaded.name.replace('/', '-')}")
+    page = write_page(loaded, folder, seeds=tuple(range(seeds)), reach=reach)
+    click.echo(f"Open {page} in a browser.")

@@ -1,0 +1,216 @@
+"""Where LatentShift's images come from: fresh samples, inversions of the images themselves, or a bank.
+
+Each source draws and finds all it needs in ``make_params`` and makes images of that in ``images``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganaug.errors import TransformError
+from ganaug.images import from_unit, resized, to_unit
+from ganaug.inversion import invert_resized
+from ganaug.transforms.bank import LatentBank
+from ganaug.transforms.choice import Choice
+from ganaug.transforms.functional import inverted, offsets, sampled
+
+SOURCES = ("auto", "sample", "invert")
+
+
+class Samples:
+    """Fresh images of the same classes, G(z + epsilon * d, label) with a fresh latent z for each."""
+
+    name, needs_labels = "sample", True
+
+    def __init__(self, choice: Choice) -> None:
+        self.choice, self.pack = choice, choice.pack
+        self.title = f"pack {self.pack.name!r}"
+        self.channels, self.num_classes = self.pack.generator.channels, self.pack.generator.num_classes
+
+    def make_params(
+        self,
+        images: Tensor,
+        classes: Tensor | None,
+        replace: Tensor,
+        *,
+        latents: Tensor | None = None,
+        rng: torch.Generator | None = None,
+    ) -> dict[str, Any]:
+        """``indices`` and ``magnitudes`` as :meth:`Choice.draw` gives them, ``latents`` ``(N, latent_dim)``, and
+        ``classes`` ``(N,)`` or None as they came."""
+        count = len(images)
+        indices, magnitudes = self.choice.draw(count, rng=rng)
+        fresh = self.pack.generator.sample_latents(count, rng=torch.default_generator if rng is None else rng)
+        return {"indices": indices, "magnitudes": magnitudes, "latents": fresh.cpu(), "classes": classes}
+
+    def images(self, params: Mapping[str, Any], rows: Tensor, images: Tensor) -> Tensor:
+        """The images ``(M, C, H, W)`` of the rows ``(M,)`` that replace those given; same size, dtype and device."""
+        device = images.device
+        if params["classes"] is None:
+            raise TransformError("fresh images need classes, and the params hold none: make_params([images, classes]).")
+        generator, _ = self.pack.networks(device)
+        shift = offsets(self.pack.directions, params["indices"][rows], params["magnitudes"][rows])
+        labels = params["classes"].to(device)[rows.to(device)]
+        latents = params["latents"][rows].to(device)
+        drawn = sampled(generator, latents, shift.to(device), labels, size=images.shape[-2:])
+        return from_unit(drawn, images.dtype)
+
+
+class Inversions:
+    """The images themselves, changed as G(z + epsilon * d) - G(z) changes, with the latents z that the encoder finds.
+
+    Args:
+        blend: ``"add"`` the change, or ``"replace"`` the image by the shifted reconstruction.
+    """
+
+    name, needs_labels = "invert", False
+
+    def __init__(self, choice: Choice, *, blend: str) -> None:
+        self.choice, self.pack, self.blend = choice, choice.pack, blend
+        self.title = f"pack {self.pack.name!r}"
+        self.channels, self.num_classes = self.pack.generator.channels, self.pack.generator.num_classes
+
+    def make_params(
+        self,
+        images: Tensor,
+        classes: Tensor | None,
+        replace: Tensor,
+        *,
+        latents: Tensor | None = None,
+        rng: torch.Generator | None = None,
+    ) -> dict[str, Any]:
+        """As :meth:`Samples.make_params`, but ``latents`` are the stored ones where they are given, else those that
+        the encoder finds of the images to be shifted (0 elsewhere), and so are ``classes`` (-1 elsewhere)."""
+        count, rows = len(images), replace.nonzero().squeeze(1)
+        indices, magnitudes = self.choice.draw(count, rng=rng)
+        stored = None if latents is None else self._checked(latents, count)
+        known = torch.zeros(count, self.pack.latent_dim) if stored is None else stored
+        if len(rows) and (stored is None or (classes is None and self.num_classes)):
+            here = rows.to(images.device)
+            given = None if classes is None else classes.to(images.device)[here]
+            found, read = invert_resized(self.pack, images[here], given)
+            if stored is None:
+                known[rows] = found.cpu()
+            if classes is None and read is not None:
+                classes = torch.full((count,), -1).index_copy(0, rows, read.cpu())
+        return {"indices": indices, "magnitudes": magnitudes, "latents": known, "classes": classes}
+
+    def images(self, params: Mapping[str, Any], rows: Tensor, images: Tensor) -> Tensor:
+        """As :meth:`Samples.images`, of the images given."""
+        device = images.device
+        generator, _ = self.pack.networks(device)
+        shift = offsets(self.pack.directions, params["indices"][rows], params["magnitudes"][rows])
+        classes = params["classes"]
+        labels = classes.to(device)[rows.to(device)] if self.num_classes and classes is not None else None
+        latents = params["latents"][rows].to(device, torch.float32)
+        shifted = inverted(generator, to_unit(images), latents, shift.to(device), labels, blend=self.blend)
+        return from_unit(shifted, images.dtype)
+
+    def _checked(self, latents: Tensor, count: int) -> Tensor:
+        shape = (count, self.pack.latent_dim)
+        plain = latents.as_subclass(Tensor)
+        plain = plain[None] if plain.ndim == 1 else plain
+        if plain.shape != shape:
+            raise TransformError(
+                f"stored latents should have shape {shape} for {self.title}, got {tuple(plain.shape)}. "
+                "They belong to another generator; run ganaug invert again."
+            )
+        return plain.cpu().clone()
+
+
+class Bank:
+    """Images of the same classes out of a :class:`LatentBank`, shifted when it was built."""
+
+    name, needs_labels = "bank", True
+
+    def __init__(self, bank: LatentBank) -> None:
+        self.bank = bank
+        self.title = f"bank {str(bank.path)!r}"
+        self.channels, self.num_classes = bank.channels, bank.num_classes
+
+    def make_params(
+        self,
+        images: Tensor,
+        classes: Tensor | None,
+        replace: Tensor,
+        *,
+        latents: Tensor | None = None,
+        rng: torch.Generator | None = None,
+    ) -> dict[str, Any]:
+        """``entries`` ``(N,)`` of the bank, one of each image's class, with their ``indices`` and ``magnitudes``."""
+        if classes is None:
+            raise TransformError(f"{self.title} serves images by their labels: make_params([images, classes]).")
+        entries = self.bank.draw(classes.cpu(), rng=rng)
+        indices, magnitudes = self.bank.indices[entries], self.bank.magnitudes[entries]
+        return {"indices": indices, "magnitudes": magnitudes, "entries": entries, "classes": classes}
+
+    def images(self, params: Mapping[str, Any], rows: Tensor, images: Tensor) -> Tensor:
+        """As :meth:`Samples.images`, out of the bank."""
+        served: Tensor = self.bank.images[params["entries"][rows]].to(images.device)
+        if served.shape == images.shape and images.dtype == torch.uint8:
+            return served
+        return from_unit(resized(to_unit(served), images.shape[-2:]), images.dtype)
+
+
+Source = Samples | Inversions | Bank
+
+
+def sources_of_bank(bank: LatentBank) -> dict[str, Source]:
+    """The only source there is, under every name it may be asked for by."""
+    source = Bank(bank)
+    return {"auto": source, "sample": source, "bank": source}
+
+
+def sources_of_pack(choice: Choice, wanted: str, *, blend: str) -> dict[str, Source]:
+    """The two sources of a pack; ``"auto"``, where nothing else is known, samples.
+
+    Raises:
+        TransformError: the pack has not what the wanted source needs.
+    """
+    pack = choice.pack
+    if wanted == "invert" and not pack.has_encoder:
+        raise TransformError(
+            f'source="invert" needs a pack with an encoder, and pack {pack.name!r} has none. '
+            'Use source="sample" on images with labels, or train one: ganaug train-encoder PACK.'
+        )
+    # Loaded now, so that DataLoader workers that are forked later share these weights.
+    pack.networks(pack.generator.device)
+    if wanted == "sample" and pack.generator.num_classes == 0:
+        raise TransformError(
+            f'source="sample" needs a class-conditional generator, and the one of pack {pack.name!r} is '
+            'unconditional and cannot keep labels. Use source="invert" with a pack that has an encoder.'
+        )
+    samples = Samples(choice)
+    return {"auto": samples, "sample": samples, "invert": Inversions(choice, blend=blend)}
+
+
+def choose_source(
+    sources: Mapping[str, Source], wanted: str, *, is_batch: bool, has_labels: bool, has_latents: bool
+) -> Source:
+    """The source for what came; ``"auto"`` samples where it can and inverts elsewhere.
+
+    Raises:
+        TransformError: neither is possible; the message names both ways out.
+    """
+    source = sources[wanted]
+    if wanted != "auto" or isinstance(source, Bank):
+        return source
+    if is_batch and has_labels and not has_latents and source.num_classes:
+        return source
+    if source.pack.has_encoder:
+        return sources["invert"]
+    if source.num_classes == 0:
+        got = f"{source.title} has an unconditional generator and no encoder, so it can't keep labels."
+    elif not is_batch:
+        got = f"got one image, but {source.title} has no encoder."
+    else:
+        got = f"got images without labels, but {source.title} has no encoder."
+    raise TransformError(
+        f"{got} LatentShift works on a batch of images with their labels and a pack whose generator is "
+        "class-conditional (after the DataLoader, beside v2.CutMix), or on images alone with a pack that has an "
+        "encoder (ganaug train-encoder PACK)."
+    )

@@ -1,0 +1,15 @@
+from ganaug.packs import DirectionPack
+
+
+def test_names_are_given_and_taken_away(run, pack_folder):
+    assert "{'slant': 0, 'stroke': 2}" in run("name", pack_folder, "1=", "2=stroke", "0=slant")
+    run("name", pack_folder, "0=")
+    pack = DirectionPack.from_pretrained(pack_folder)
+    assert pack.names == {"stroke": 2} and pack.preview is not None
+
+
+def test_half_a_renaming_is_none(run, pack_folder):
+    before = {file.name: file.read_bytes() for file in pack_folder.iterdir()}
+    assert "INDEX=NAME, got 'stroke'" in run("name", pack_folder, "2=stroke", "stroke", code=2)
+    assert "directions 0 to 2, got index 7" in run("name", pack_folder, "2=stroke", "7=slant", code=1)
+    assert {file.name: file.read_bytes() for file in pack_folder.iterdir()} == before

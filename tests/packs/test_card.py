@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ganaug.generators import MLP, SNGAN
-from ganaug.packs import DirectionPack
+from ganaug.packs import DirectionPack, bundled_packs
+from ganaug.packs.card import model_card
 
 
 def test_the_card_says_how_to_use_the_pack_and_what_was_measured(folder):
@@ -122,3 +123,10 @@ def test_a_range_without_a_safe_magnitude_is_none_on_the_card(pack, tmp_path):
     card = (pack.save_pretrained(tmp_path / "tiny") / "README.md").read_text()
     assert "| 1 | hue | none |" in card and card.index("| 1 | hue") < card.index("| 2 | stroke | -3 to 3 |")
     assert "Printed by `ganaug evaluate tiny`: label." in card
+
+
+@pytest.mark.parametrize("name", ["digits", "faces", "mnist"])
+def test_shipped_packs_have_the_card_that_would_be_written_today(name):
+    pack = DirectionPack.from_pretrained(name)
+    card = model_card(pack, called=name, architecture=pack.generator_entry()["architecture"])
+    assert (bundled_packs()[name] / "README.md").read_text(encoding="utf-8") == card

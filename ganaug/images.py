@@ -59,9 +59,14 @@ def resized(images: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(images, tuple(size), mode="bilinear", antialias=True)
 
 
+def plain(tensor: Tensor) -> Tensor:
+    """The tensor without its subclass, such as a tv_tensor's."""
+    return tensor if type(tensor) is Tensor else tensor.as_subclass(Tensor)
+
+
 def as_batch(image: Any) -> Tensor:
     """``(N, C, H, W)`` of a batch, of one image ``(C, H, W)`` or of a PIL image."""
-    tensor = image.as_subclass(Tensor) if isinstance(image, Tensor) else TF.pil_to_tensor(image)
+    tensor = plain(image) if isinstance(image, Tensor) else TF.pil_to_tensor(image)
     return tensor if tensor.ndim == 4 else tensor[None]
 
 

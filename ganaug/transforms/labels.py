@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ganaug.errors import TransformError
+from ganaug.images import plain
 from ganaug.inversion import Latents
 
 LabelsGetter = str | Callable[[Any], Any] | None
@@ -109,7 +110,7 @@ def _likeliest(soft: Tensor, *, mixed: bool) -> Tensor:
 def _as_tensor(labels: Any) -> Any:
     """An integer, a list or an array of numbers as a tensor; anything else as it came."""
     if isinstance(labels, Tensor):
-        return labels.as_subclass(Tensor)
+        return plain(labels)
     if isinstance(labels, numbers.Integral) and not isinstance(labels, bool):
         return torch.tensor(int(labels))
     if isinstance(labels, (list, tuple, np.ndarray)):

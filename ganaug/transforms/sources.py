@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ganaug.errors import TransformError
-from ganaug.images import from_unit, resized, to_unit
+from ganaug.images import from_unit, plain, resized, to_unit
 from ganaug.inversion import invert_resized
 from ganaug.transforms.bank import LatentBank
 from ganaug.transforms.choice import Choice
@@ -112,14 +112,13 @@ class Inversions:
 
     def _checked(self, latents: Tensor, count: int) -> Tensor:
         shape = (count, self.pack.latent_dim)
-        plain = latents.as_subclass(Tensor)
-        plain = plain[None] if plain.ndim == 1 else plain
-        if plain.shape != shape:
+        rows = plain(latents[None] if latents.ndim == 1 else latents)
+        if rows.shape != shape:
             raise TransformError(
-                f"stored latents should have shape {shape} for {self.title}, got {tuple(plain.shape)}. "
+                f"stored latents should have shape {shape} for {self.title}, got {tuple(rows.shape)}. "
                 "They belong to another generator; run ganaug invert again."
             )
-        return plain.cpu().clone()
+        return rows.cpu().clone()
 
 
 class Bank:

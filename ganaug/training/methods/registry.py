@@ -17,8 +17,8 @@ from ganaug.settings import Settings
 REACH = 6.0
 """Packs of methods that don't learn how far to go say -REACH to REACH, the reconstructor's default."""
 
-Find = Callable[[Generator, Any, "str | torch.device | None", bool], "Tensor | DirectionPack"]
-F = TypeVar("F", bound=Find)
+Function = Callable[[Generator, Any, "str | torch.device | None", bool], "Tensor | DirectionPack"]
+F = TypeVar("F", bound=Function)
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Method:
 
     Attributes:
         settings: the class of its settings, ``num_directions`` among them.
-        find: from a frozen, checked generator, settings, device and whether to show progress to ``(K, latent_dim)``
+        function: from a frozen, checked generator, settings, device and whether to show progress to ``(K, latent_dim)``
             directions on the CPU, of unit length, or to a whole pack.
     """
 
     settings: type[Settings]
-    find: Find
+    function: Function
 
 
 METHODS: dict[str, Method] = {}
@@ -41,9 +41,9 @@ METHODS: dict[str, Method] = {}
 def method(name: str, settings: type[Settings]) -> Callable[[F], F]:
     """Register a function as the method of that name, see :class:`Method`."""
 
-    def register(find: F) -> F:
-        METHODS[name] = Method(settings, find)
-        return find
+    def register(function: F) -> F:
+        METHODS[name] = Method(settings, function)
+        return function
 
     return register
 
@@ -85,7 +85,7 @@ def find_directions(
         GeneratorError: the generator does not suit the method.
     """
     chosen = method_settings(method, settings)
-    found = METHODS[method].find(generator.freeze().check(), chosen, device, show_progress)
+    found = METHODS[method].function(generator.freeze().check(), chosen, device, show_progress)
     if isinstance(found, DirectionPack):
         return found
     return DirectionPack(

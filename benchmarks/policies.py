@@ -135,7 +135,7 @@ def available(policy: str, pack: DirectionPack) -> bool:
 
 def bank(pack: DirectionPack, direction: Any, magnitude: Any, folder: Path, size: int) -> Path:
     """The path of a bank of so many images, built where there is none yet."""
-    about = repr((identity(pack), pack.ranges, pack.safe_ranges, direction, magnitude, size))
+    about = repr((identity(pack), [(each.range, each.safe_range) for each in pack], direction, magnitude, size))
     digest = hashlib.sha256(about.encode()).hexdigest()
     path = folder / f"{pack.name}-{re.sub('[^a-z0-9]+', '-', str(direction))}-{digest[:8]}.safetensors"
     if not path.exists():

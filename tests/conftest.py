@@ -28,16 +28,18 @@ def conditional_generator():
 def pack(conditional_generator):
     """Six directions of a class-conditional generator: two named, three usable."""
     directions = F.normalize(torch.randn(6, 8, generator=torch.Generator().manual_seed(1)), dim=1)
-    return DirectionPack(
+    pack = DirectionPack(
         directions,
         generator=conditional_generator,
         names={"background": 4, "stroke": 2},
         ranges=[(-6, 6)] * 6,
-        safe_ranges=[(-1, 2), None, (-3, 3), None, (-4, 4), None],
+        safe_ranges=[(-1, 2), (0, 0), (-3, 3), (0, 0), (-4, 4), (0, 0)],
         method={"name": "reconstructor", "steps": 10},
-        scores={"rca": 0.9, "rca_command": "ganaug train r.toml", "directions": {"4": {"label": 0.99}}},
+        scores={"rca": 0.9, "rca_command": "ganaug train r.toml"},
         name="tiny",
     )
+    pack.add_scores("background", {"label": 0.99}, command="ganaug evaluate tiny")
+    return pack
 
 
 def encoder_for(generator):

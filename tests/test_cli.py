@@ -93,7 +93,7 @@ def test_train_show_name_end_to_end(run, generator_folder, tmp_path):
 def test_train_from_a_recipe_with_overrides(run, generator_folder, tmp_path):
     recipe = tmp_path / "mine.toml"
     recipe.write_text(
-        f'[pack]\ngenerator = "{generator_folder}"\nlicence = "mit"\n'
+        f'[pack]\ngenerator = "{generator_folder}"\nlicense = "mit"\n'
         '[discovery]\nnum_directions = 3\nbatch_size = 4\nsteps = 50\nreconstructor = "lenet"\n'
     )
     run("train", recipe, "--out", tmp_path / "out", "steps=2", "seed=5")
@@ -291,7 +291,7 @@ def test_convert_makes_a_pack_of_a_published_deformator(run, generator_folder, t
     text = run("convert", file, "--generator", generator_folder, "--out", out)
     assert "3 directions of 8 dimensions" in text and "Note: deformator_10000.pt also shifts by a bias" in text
     pack = DirectionPack.from_pretrained(out)
-    ends = torch.tensor([high for _, high in pack.ranges])[:, None] * pack.directions
+    ends = torch.tensor([direction.range[1] for direction in pack])[:, None] * pack.directions
     torch.testing.assert_close(ends, 6 * weight.T)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert pack.method == {"name": "converted", "file": file.name, "sha256": digest}
@@ -334,9 +334,9 @@ def test_evaluate_prints_the_figures_and_writes_them_into_the_pack(run, pack, da
     assert "of the real test images right" in text and "directions have a safe range at rate 0.01" in text
     assert "label mask_iou outside inside" in " ".join(text.split()) and "4 background" in text
     written = DirectionPack.from_pretrained(folder)
-    figures = written.scores["directions"]["4"]
+    figures = written[4].scores
     assert set(figures) == {"label", "mask_iou", "outside", "inside"} and 0 < figures["outside"] < 1
-    assert len(written.safe_ranges) == 6
+    assert all(direction.safe_range is not None for direction in written)
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     text = run("evaluate", folder, *words, "--measure-ranges", "--rate", 1, "--write", code=1)
     assert "of unshifted samples as their label, less than the rate of 1" in text, "two steps make no judge"

@@ -195,12 +195,13 @@ def train(
     """
     from ganaug.errors import SettingsError
     from ganaug.gallery import preview
+    from ganaug.packs import load_generator
     from ganaug.settings import parse_settings
     from ganaug.training import discover, find_directions
     from ganaug.training.discovery.distributed import process_group, rank_and_size
     from ganaug.training.discovery.plan import plan
     from ganaug.training.methods.registry import method_settings
-    from ganaug.training.recipe import Recipe, load_generator, read_recipe
+    from ganaug.training.recipe import Recipe, read_recipe
 
     words = list(settings)
     if generator is not None:
@@ -238,7 +239,7 @@ def train(
             if rank_and_size()[0] > 0:
                 return
     network.to("cpu")
-    pack.name, pack.licence, pack.generator_source = chosen.name, chosen.license, chosen.origin
+    pack.name, pack.license, pack.generator_origin = chosen.name, chosen.license, chosen.origin
     what = str(recipe) if generator is None else f"--generator {generator}"
     if "rca" in pack.scores:
         pack.scores["rca_command"] = " ".join(["ganaug train", what, f"--out {out}", *words])
@@ -445,7 +446,7 @@ def name(folder: Path, names: tuple[str, ...]) -> None:
         loaded.rename(int(index), new or None)
     loaded.preview = preview(loaded)
     loaded.save_pretrained(folder)
-    click.echo(f"{folder}: {loaded.names}")
+    click.echo(f"{folder}: {dict(loaded.names)}")
 
 
 @main.command(short_help="List the packs that come with ganaug.")
@@ -725,8 +726,7 @@ def _convert_deformator(file: Path, generator: str, out: Path) -> None:
 
     from ganaug.checkpoints import directions_from_deformator
     from ganaug.gallery import preview
-    from ganaug.packs import DirectionPack
-    from ganaug.training.recipe import load_generator
+    from ganaug.packs import DirectionPack, load_generator
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -738,7 +738,7 @@ def _convert_deformator(file: Path, generator: str, out: Path) -> None:
         generator=load_generator(generator),
         ranges=[(-6 * length, 6 * length) for length in lengths.tolist()],
         method={"name": "converted", "file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()},
-        licence="unknown",
+        license="unknown",
         name=out.name,
     )
     _check_free(out)

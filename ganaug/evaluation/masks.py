@@ -66,7 +66,7 @@ def pseudo_masks(
         raise ValueError(f"at least one direction and two shifts are needed, not {len(named)} and {shifts}.")
     generator, indices = pack.generator, [pack.index(each) for each in named]
     along = pack.directions[indices].to(generator.device)
-    low, high = torch.tensor([magnitudes or pack.ranges[index] for index in indices]).T
+    low, high = torch.tensor([magnitudes or pack[index].range for index in indices]).T
     rng = torch.Generator().manual_seed(seed)
     images, masks, labels = [], [], []
     kept = drawn = 0

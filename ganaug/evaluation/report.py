@@ -87,8 +87,8 @@ def evaluate_pack(
                 f"rate of {rate} that safe ranges must keep. Train it longer (--judge-steps), or lower --rate."
             )
         count = min(samples, 400)
-        reach = max(high for _, high in pack.ranges)
-        pack.safe_ranges = safe_ranges(
+        reach = max(direction.range[1] for direction in pack)
+        measured = safe_ranges(
             generator,
             pack.directions,
             classifier,
@@ -98,15 +98,17 @@ def evaluate_pack(
             seed=seed + 3,
             real=real,
         )
+        for direction, safe_range in zip(pack, measured, strict=True):
+            direction.safe_range = safe_range or (0.0, 0.0)
         yield f"{len(pack.usable())} of {pack.num_directions} directions have a safe range at rate {rate}"
     yield f"{'direction':>22} {'range':>14} {'label':>7} {'mask_iou':>9} {'outside':>8} {'inside':>7}" + (
         f" {'dvn':>6}" if dvn else ""
     )
     for index in indices:
-        if interval is None and pack.safe_ranges is not None and pack.safe_ranges[index] is None:
-            yield f"{_label(pack, index):>22} changes the label at every magnitude measured"
+        if interval is None and not pack[index].is_usable:
+            yield f"{pack[index].label:>22} changes the label at every magnitude measured"
             continue
-        low, high = interval or pack.range_of(index)
+        low, high = interval or pack[index].reach
         row: dict[str, float] = {}
         if segmenter is not None and real is None:
             change = measure_change(
@@ -136,7 +138,7 @@ def evaluate_pack(
         pack.add_scores(index, {key: round(value, 4) for key, value in row.items()}, command=command)
         cells = [f"{row[key]:{width}.4f}" if key in row else " " * width for key, width in COLUMNS]
         yield (
-            f"{_label(pack, index):>22} {low:+6.2f},{high:+6.2f}  "
+            f"{pack[index].label:>22} {low:+6.2f},{high:+6.2f}  "
             + " ".join(cells)
             + (f" {row['dvn']:6.3f}" if dvn else "")
         )
@@ -152,8 +154,3 @@ def pairwise_cosines(pack: DirectionPack) -> str:
 
 
 COLUMNS = (("label", 7), ("mask_iou", 9), ("outside", 8), ("inside", 7))
-
-
-def _label(pack: DirectionPack, index: int) -> str:
-    name = pack.name_of(index)
-    return f"{index} {name}" if name else str(index)

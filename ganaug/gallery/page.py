@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from ganaug.gallery.sheet import direction_strip
-from ganaug.packs import DirectionPack
+from ganaug.packs import Direction, DirectionPack
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 78rem; padding: 0 1rem; color: #1b1b1b; }
@@ -35,13 +35,11 @@ def write_page(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    named = sorted(pack.names.values())
-    order = named + [index for index in range(pack.num_directions) if index not in named]
     items = []
-    for index in tqdm(order, "directions", leave=False):
-        picture = f"direction_{index:03d}.png"
-        direction_strip(pack, index, seeds=seeds, reach=reach).save(folder / picture, optimize=True)
-        items.append(_item(pack, index, picture))
+    for direction in tqdm(pack.named_first(), "directions", leave=False):
+        picture = f"direction_{direction.index:03d}.png"
+        direction_strip(pack, direction.index, seeds=seeds, reach=reach).save(folder / picture, optimize=True)
+        items.append(_item(direction, picture))
     measured = ", ".join(f"{key} {value:.3f}" for key, value in pack.scores.items() if isinstance(value, float))
     title = f"{escape(pack.name)}: {pack.num_directions} directions"
     page = folder / "index.html"
@@ -55,17 +53,17 @@ def write_page(
     return page
 
 
-def _item(pack: DirectionPack, index: int, picture: str) -> str:
-    name = pack.name_of(index)
-    heading = escape(name) if name else '<span class="unnamed">unnamed</span>'
+def _item(direction: Direction, picture: str) -> str:
+    heading = escape(direction.name) if direction.name else '<span class="unnamed">unnamed</span>'
     facts = []
-    if pack.safe_ranges is not None:
-        safe = pack.safe_ranges[index]
-        facts.append(f"safe range {safe[0]:+.1f} to {safe[1]:+.1f}" if safe else "changes the label")
-    measured = pack.scores.get("directions", {}).get(str(index), {})
-    facts += [f"{key.replace('_', ' ')} {value:.3f}" for key, value in measured.items() if isinstance(value, float)]
+    if not direction.is_usable:
+        facts.append("changes the label")
+    elif direction.safe_range is not None:
+        facts.append("safe range {:+.1f} to {:+.1f}".format(*direction.safe_range))
+    figures = direction.scores.items()
+    facts += [f"{key.replace('_', ' ')} {value:.3f}" for key, value in figures if isinstance(value, float)]
     return (
-        f'<li id="direction-{index}"><h2>{index} &middot; {heading}</h2>'
-        f'<img src="{picture}" alt="images along direction {index}" loading="lazy">'
+        f'<li id="direction-{direction.index}"><h2>{direction.index} &middot; {heading}</h2>'
+        f'<img src="{picture}" alt="images along direction {direction.index}" loading="lazy">'
         f'<p class="facts">{escape("; ".join(facts))}</p></li>\n'
     )

@@ -79,14 +79,15 @@ def direction_strip(
         steps: images in a row.
         reach: walk over ``[-reach, reach]`` instead of the range, in latent units.
     """
-    generator = pack.generator
-    safe = None if pack.safe_ranges is None else pack.safe_ranges[index]
-    low, high = (-reach, reach) if reach is not None else safe or pack.ranges[index]
+    generator, direction = pack.generator, pack[index]
+    low, high = direction.reach if direction.is_usable else direction.range
+    if reach is not None:
+        low, high = -reach, reach
     latents, labels = draw_seeds(generator, seeds)
-    images = walk(generator, pack.directions[index], latents, labels, torch.linspace(low, high, steps))
+    images = walk(generator, direction.vector, latents, labels, torch.linspace(low, high, steps))
     scale = 2 if generator.image_size <= 32 else 1
-    name = pack.name_of(index)
-    return titled(tile(images, scale=scale), f"{index}" + (f"  {name}" if name else ""), f"{low:+.1f} to {high:+.1f}")
+    title = f"{direction.index}" + (f"  {direction.name}" if direction.name else "")
+    return titled(tile(images, scale=scale), title, f"{low:+.1f} to {high:+.1f}")
 
 
 def draw_seeds(generator: Generator, seeds: Sequence[int]) -> tuple[Tensor, Tensor | None]:
@@ -109,17 +110,15 @@ def contact_sheet(
 ) -> Image.Image:
     """All directions (or ``indices``, named ones first) on one sheet; see :func:`direction_strip`."""
     if indices is None:
-        named = sorted(pack.names.values())
-        indices = named + [k for k in range(pack.num_directions) if k not in named]
+        indices = [direction.index for direction in pack.named_first()]
     strips = [direction_strip(pack, index, seeds=seeds, steps=steps, reach=reach) for index in indices]
     return stack(strips, columns=min(columns, len(strips)))
 
 
 def preview(pack: DirectionPack, *, most: int = 24) -> Image.Image:
     """The contact sheet that goes into a pack: named directions first, ``most`` at most, in 256 colours."""
-    named = sorted(pack.names.values())
-    order = named + [index for index in range(pack.num_directions) if index not in named]
-    return contact_sheet(pack, indices=order[: max(most, len(named))], seeds=(0, 1)).quantize(256)
+    indices = [direction.index for direction in pack.named_first()][: max(most, len(pack.names))]
+    return contact_sheet(pack, indices=indices, seeds=(0, 1)).quantize(256)
 
 
 def before_after_sheet(
@@ -130,8 +129,8 @@ def before_after_sheet(
     Magnitudes are drawn from the outer half of the interval (default: the direction's range), so that what the
     direction does shows.
     """
-    generator = pack.generator
-    low, high = interval or pack.range_of(index)
+    generator, direction = pack.generator, pack[index]
+    low, high = interval or direction.reach
     rng = torch.Generator().manual_seed(seed)
     latents = generator.sample_latents(count, rng=rng)
     labels = torch.arange(count, device=generator.device) % generator.num_classes if generator.num_classes else None
@@ -139,8 +138,8 @@ def before_after_sheet(
     magnitudes = torch.where(torch.rand(count, generator=rng) < 0.5, low * draw, high * draw)
     with torch.no_grad():
         before = generator(latents, labels)
-        after = generator(latents + (magnitudes[:, None] * pack.directions[index]).to(generator.device), labels)
+        after = generator(latents + (magnitudes[:, None] * direction.vector).to(generator.device), labels)
     images = ((torch.stack([before, after]).float().cpu() + 1) / 2).clamp(0, 1)
     scale = max(1, 96 // generator.image_size)
-    title = f"{pack.name_of(index) or index}: before (top) and after (bottom)"
+    title = f"{direction.name or direction.index}: before (top) and after (bottom)"
     return stack([titled(tile(images, scale=scale), title, f"magnitudes within {low:+.1f} to {high:+.1f}")])

@@ -1,5 +1,7 @@
 """Direction packs: the record, its files, the Hub and the model card."""
 
-from ganaug.packs.pack import DirectionPack, bundled_packs
+from ganaug.packs.direction import Direction
+from ganaug.packs.hub import bundled_packs
+from ganaug.packs.pack import DirectionPack, load_generator
 
-__all__ = ["DirectionPack", "bundled_packs"]
+__all__ = ["Direction", "DirectionPack", "bundled_packs", "load_generator"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ganaug.checkpoints import directions_from_deformator
 from ganaug.gallery import preview
-from ganaug.packs import DirectionPack
-from ganaug.training.recipe import check_free, load_generator
+from ganaug.packs import DirectionPack, load_generator
+from ganaug.training.recipe import check_free
 
 REACH = 6.0
 """The published code shifts by magnitudes from -6 to 6."""
@@ -40,7 +40,7 @@ def convert_deformator(file: str | Path, generator: str, out: str | Path) -> Dir
         generator=load_generator(generator),
         ranges=[(-REACH * length, REACH * length) for length in lengths.tolist()],
         method={"name": "converted", "file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()},
-        licence="unknown",
+        license="unknown",
         name=out.name,
     )
     check_free(out)

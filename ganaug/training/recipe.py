@@ -11,12 +11,11 @@ from pathlib import Path
 import torch
 
 from ganaug.checkpoints import generator_from_distribution
-from ganaug.errors import DiscoveryError, GeneratorError, PackError, SettingsError
-from ganaug.files import read_json
+from ganaug.errors import DiscoveryError, SettingsError
 from ganaug.gallery import preview
 from ganaug.generators import Generator
 from ganaug.generators.generator import CONFIG_FILE
-from ganaug.packs import DirectionPack, bundled_packs
+from ganaug.packs import DirectionPack, load_generator
 from ganaug.settings import Settings, parse_settings, read_toml
 from ganaug.training.discovery.discover import discover
 from ganaug.training.discovery.distributed import process_group, rank_and_size
@@ -169,7 +168,7 @@ def make_pack(
     else:
         pack = find_directions(generator, recipe.method, device=device, show_progress=show_progress, **settings)
     generator.to("cpu")
-    pack.name, pack.licence, pack.generator_source = recipe.name, recipe.license, recipe.origin
+    pack.name, pack.license, pack.generator_origin = recipe.name, recipe.license, recipe.origin
     if "rca" in pack.scores and command:
         pack.scores["rca_command"] = command
     pack.preview = preview(pack)
@@ -190,26 +189,3 @@ def check_free(out: Path) -> None:
         tempfile.TemporaryFile(dir=out).close()  # a file of its own for each process that looks
     except OSError as error:
         raise DiscoveryError(f"{out} can't be written to ({error.strerror}). Choose another --out.") from error
-
-
-def load_generator(name: str | Path) -> Generator:
-    """A frozen generator from a generator's folder, a bundled pack, a pack's folder, or a Hub id of either.
-
-    Raises:
-        GeneratorError: nothing of the kind is found.
-    """
-    folder = Path(name)
-    try:
-        if str(name) in bundled_packs():
-            return DirectionPack.from_pretrained(name).generator
-        if folder.is_dir() and "format_version" in read_json(folder / CONFIG_FILE):
-            return DirectionPack.from_pretrained(folder).generator
-        if not folder.is_dir():
-            try:
-                return DirectionPack.from_pretrained(name).generator
-            except PackError:
-                if "/" not in str(name):
-                    raise
-        return Generator.from_pretrained(str(name)).freeze()
-    except PackError as error:
-        raise GeneratorError(f"no generator {str(name)!r}: {error}") from error

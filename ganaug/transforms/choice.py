@@ -74,7 +74,7 @@ def _indices(pack: DirectionPack, direction: str | int | Sequence[str | int]) ->
         usable = pack.usable()
         if not usable:
             raise TransformError(f"no direction of pack {pack.name!r} keeps the label at any measured magnitude.")
-        return usable
+        return [each.index for each in usable]
     if isinstance(direction, (str, numbers.Integral)):
         return [pack.index(direction)]
     if not isinstance(direction, Sequence) or not direction:
@@ -111,7 +111,7 @@ def _weights(weights: Sequence[float], count: int) -> Tensor:
 def _interval(pack: DirectionPack, index: int, magnitude: Magnitude) -> tuple[float, float]:
     if isinstance(magnitude, str):
         if magnitude == "safe":
-            return pack.range_of(index)
+            return pack[index].reach
     else:
         bounds = magnitude if isinstance(magnitude, (tuple, list)) else (magnitude, magnitude)
         if len(bounds) == 2 and all(map(_is_finite, bounds)) and bounds[0] <= bounds[1]:

@@ -1,6 +1,7 @@
 """The real huggingface_hub client, in a process of its own, against a server on this machine."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from hub_server import HubServer
+
+from ganaug.errors import PackError
+from ganaug.packs import DirectionPack
 
 
 @pytest.fixture
@@ -129,3 +133,22 @@ for name in ("org/none", "org/empty"):
     assert sha256 == conditional_generator.weights_sha256() and "generator.safetensors" in hub.served
     assert "there is no generator 'org/none', neither a folder nor on the Hub" in none
     assert "org/empty is not a ganaug generator" in empty
+
+
+def test_bundled_packs_come_before_folders_of_the_same_name(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder, tmp_path / "digits")
+    assert DirectionPack.from_pretrained("digits").num_directions != 6
+    for folder in ("./digits", Path("digits"), tmp_path / "digits"):
+        assert DirectionPack.from_pretrained(folder).num_directions == 6
+    with pytest.raises(PackError, match=r"no folder 'org/name'\. Pass a bundled name or a Hub id as a string"):
+        DirectionPack.from_pretrained(Path("org/name"))
+    monkeypatch.chdir("digits")
+    assert DirectionPack.from_pretrained(".").name == "digits"
+
+
+@pytest.mark.parametrize("name", ["nowhere", "./nowhere", "/nowhere/at/all", "a/b/c"])
+def test_a_pack_that_is_nowhere_is_named(name):
+    with pytest.raises(PackError, match="no bundled pack and no folder") as caught:
+        DirectionPack.from_pretrained(name)
+    assert name in str(caught.value) and "digits" in str(caught.value)

@@ -25,7 +25,7 @@ def test_a_published_deformator_becomes_a_pack_of_the_same_shifts(tmp_path, gene
         made = convert_deformator(file, str(tmp_path / "generator"), out)
     pack = DirectionPack.from_pretrained(out)
     assert torch.equal(pack.directions, made.directions) and made.name == "directions"
-    ends = torch.tensor([high for _, high in pack.ranges])[:, None] * pack.directions
+    ends = torch.tensor([high for _, high in (each.range for each in pack)])[:, None] * pack.directions
     torch.testing.assert_close(ends, 6 * weight.T)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert pack.method == {"name": "converted", "file": file.name, "sha256": digest}

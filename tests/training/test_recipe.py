@@ -6,9 +6,8 @@ import torch
 
 from ganaug.errors import DiscoveryError, GeneratorError, SettingsError
 from ganaug.generators import SNGAN
-from ganaug.packs import DirectionPack, bundled_packs
+from ganaug.packs import DirectionPack, bundled_packs, load_generator
 from ganaug.training import DiscoverySettings, make_pack, read_recipe, recipe_for_generator
-from ganaug.training.recipe import load_generator
 
 RECIPES = sorted((Path(__file__).parents[2] / "training").glob("*.toml"))
 
@@ -20,7 +19,7 @@ def test_every_bundled_pack_was_made_by_the_recipe_of_its_name(path):
     made_with = {key: value for key, value in pack.method.items() if key != "name"}
     assert DiscoverySettings.from_mapping(made_with) == recipe.settings
     assert pack.num_directions == recipe.settings.num_directions
-    assert pack.licence == recipe.license and pack.generator_source == recipe.origin
+    assert pack.license == recipe.license and pack.generator_origin == recipe.origin
 
 
 def test_every_bundled_pack_has_a_recipe():

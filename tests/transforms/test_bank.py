@@ -33,7 +33,7 @@ def test_a_bank_is_one_plain_safetensors_file_ordered_by_class(bank, pack):
     assert images.shape == (60, 3, 32, 32) and images.dtype == torch.uint8 and torch.equal(images, bank.images)
     assert torch.equal(bank.labels, torch.arange(10).repeat_interleave(6))
     assert set(bank.indices.tolist()) == {2, 4}
-    ranges = torch.tensor([pack.range_of(int(index)) for index in bank.indices])
+    ranges = torch.tensor([pack[int(index)].reach for index in bank.indices])
     assert (bank.magnitudes >= ranges[:, 0]).all() and (bank.magnitudes <= ranges[:, 1]).all()
     assert not list(bank.path.parent.glob("*.part")) and not list(bank.path.parent.glob("*.done"))
 

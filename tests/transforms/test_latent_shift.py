@@ -128,7 +128,8 @@ def test_several_at_once_are_shown(pack):
 
 
 def test_without_measured_ranges_safe_is_the_range_of_training(pack):
-    pack.safe_ranges = None
+    for direction in pack:
+        direction.safe_range = None
     drawn = LatentShift("stroke", pack=pack, p=1).make_params([batch(500)[0]])["magnitudes"]
     assert 5.5 < drawn.max() <= 6
     assert set(LatentShift("any", pack=pack, p=1).make_params([batch(500)[0]])["indices"].tolist()) == set(range(6))

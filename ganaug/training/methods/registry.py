@@ -14,9 +14,6 @@ from ganaug.generators import Generator
 from ganaug.packs import DirectionPack
 from ganaug.settings import Settings
 
-REACH = 6.0
-"""Packs of methods that don't learn how far to go say -REACH to REACH, the reconstructor's default."""
-
 Function = Callable[[Generator, Any, "str | torch.device | None", bool], "Tensor | DirectionPack"]
 F = TypeVar("F", bound=Function)
 
@@ -77,7 +74,7 @@ def find_directions(
         settings: of the method.
 
     Returns:
-        A pack of unit directions. Only the reconstructor's has ``scores["rca"]``;
+        A pack of unit directions, to be looked at from -6 to 6 where the method does not say how far. Only the reconstructor's has ``scores["rca"]``;
         :func:`ganaug.training.fresh_rca` measures the others'.
 
     Raises:
@@ -88,9 +85,4 @@ def find_directions(
     found = METHODS[method].function(generator.freeze().check(), chosen, device, show_progress)
     if isinstance(found, DirectionPack):
         return found
-    return DirectionPack(
-        found,
-        generator=generator,
-        ranges=[(-REACH, REACH)] * len(found),
-        method={"name": method, **chosen.to_dict()},
-    )
+    return DirectionPack(found, generator=generator, method={"name": method, **chosen.to_dict()})

@@ -75,8 +75,9 @@ def test_every_direction_matrix_gives_a_pack_of_unit_directions(kind, num_classe
     torch.testing.assert_close(pack.directions.norm(dim=1), torch.ones(4))
     assert pack.method["direction_matrix"] == kind and pack.method["steps"] == 3
     assert 0 <= pack.scores["rca"] <= 1
-    for (low, high), row in zip(pack.ranges, pack.directions, strict=True):
-        assert low == -high and row.norm() * high == pytest.approx(6.0, rel=0.2)
+    for direction in pack:
+        low, high = direction.range
+        assert low == -high and direction.vector.norm() * high == pytest.approx(6.0, rel=0.2)
 
 
 def test_directions_in_a_range_of_layers_change_no_other_and_go_on_only_with_the_same_layers(tmp_path):

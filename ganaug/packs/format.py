@@ -1,0 +1,342 @@
+"""Format 1 of a pack's folder: read and checked, written whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
+
+from ganaug.errors import PackError, UserError
+from ganaug.files import read_json, write_json, write_safetensors
+from ganaug.generators import Encoder, Generator, ModuleGenerator
+from ganaug.generators.generator import CONFIG_FILE, WEIGHTS_FILE
+from ganaug.packs.card import model_card
+from ganaug.packs.direction import (
+    NOWHERE,
+    Range,
+    checked_directions,
+    checked_names,
+    checked_range,
+    checked_ranges,
+    checked_safe_range,
+)
+
+if TYPE_CHECKING:
+    from ganaug.packs.pack import DirectionPack
+
+FORMAT_VERSION = 1
+
+DIRECTIONS_FILE = "directions.safetensors"
+ENCODER_FILE = "encoder.safetensors"
+CARD_FILE = "README.md"
+PREVIEW_FILE = "preview.png"
+PACK_FILES = (CONFIG_FILE, DIRECTIONS_FILE, WEIGHTS_FILE, ENCODER_FILE, CARD_FILE, PREVIEW_FILE)
+
+CONFIG_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "directions_sha256": ((str,), "a string"),
+    "generator": ((dict,), "an object"),
+    "encoder": ((dict, type(None)), "an object or null"),
+    "names": ((dict,), "an object"),
+    "ranges": ((list,), "a list"),
+    "safe_ranges": ((list, type(None)), "a list or null"),
+    "method": ((dict,), "an object"),
+    "scores": ((dict,), "an object"),
+    "licence": ((str,), "a string"),
+}
+
+ROWS, COMMANDS = "directions", "directions_commands"
+"""Where ``scores`` of config.json holds the figures of single directions, and the commands that print them."""
+
+
+@dataclass(frozen=True)
+class PackFolder:
+    """What a folder holds, checked.
+
+    Attributes:
+        record: arguments of :class:`DirectionPack`.
+        rows: figures of single directions, by index.
+        commands: what prints each kind of these figures.
+        generator: the entry of config.json, where the generator comes from aside.
+        encoder: the entry of config.json, how it was made aside; None without an encoder.
+    """
+
+    record: dict[str, Any]
+    rows: dict[int, dict[str, Any]]
+    commands: dict[str, Any]
+    generator: dict[str, Any]
+    encoder: dict[str, Any] | None
+
+
+def read_pack(folder: Path) -> PackFolder:
+    """Read and check a folder; networks are left where they are.
+
+    Raises:
+        PackError: what is there is not a whole and sound pack of this format; the message names the file.
+    """
+    config = _read_config(folder)
+    directions = _read_directions(folder / DIRECTIONS_FILE, config["directions_sha256"])
+    space = config["generator"].get("latent_space", "z")
+    for key, told in zip(("latent_space", "num_directions", "latent_dim"), (space, *directions.shape), strict=True):
+        if config.get(key) != told:
+            raise PackError(f"{folder / CONFIG_FILE} should have {told!r} as {key!r}, found {config.get(key)!r:.80}.")
+    encoder = dict(config["encoder"]) if config.get("encoder") else None
+    encoder_method = {} if encoder is None else encoder.pop("method", {})
+    if not isinstance(encoder_method, dict):
+        raise PackError(f"{folder / CONFIG_FILE} should have an object as the encoder's 'method'.")
+    preview, count = folder / PREVIEW_FILE, len(directions)
+    generator, scores = dict(config["generator"]), dict(config["scores"])
+    try:
+        checked_names(config["names"], count)
+        rows = _checked_rows(scores.pop(ROWS, {}), count)
+        commands = scores.pop(COMMANDS, {})
+        if not isinstance(commands, dict):
+            raise PackError(f"scores[{COMMANDS!r}] should map kinds of figures to commands, got {commands!r:.100}.")
+        record = {
+            "directions": directions,
+            "names": config["names"],
+            "ranges": checked_ranges(config["ranges"], count),
+            "safe_ranges": _safe_ranges_of_json(config.get("safe_ranges"), count),
+            "method": config["method"],
+            "scores": scores,
+            "license": config["licence"],
+            "generator_origin": checked_origin(generator.pop("source", None) or {}),
+            "encoder_method": encoder_method,
+            "preview": _read_preview(preview) if preview.exists() else None,
+        }
+    except PackError as error:
+        raise PackError(f"{folder}: {error}") from error
+    return PackFolder(record, rows, commands, generator, encoder)
+
+
+def pack_config(pack: DirectionPack) -> dict[str, Any]:
+    """What ``config.json`` holds, the hash of the directions' file aside.
+
+    Raises:
+        PackError: names, ranges, scores or an origin that were set since and that no reader would take; scores or a
+            method that JSON can't hold; safe ranges of some directions and not of others.
+    """
+    scores = _scores_to_json(pack)
+    try:
+        json.dumps([scores, pack.method, pack.encoder_method], allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise PackError(
+            f"the scores, method and encoder_method of pack {pack.name!r} should fit into JSON: {error}."
+        ) from error
+    if not isinstance(pack.encoder_method, dict):
+        raise PackError(f"encoder_method should be a dictionary, got {pack.encoder_method!r:.80}.")
+    encoder = pack.encoder_entry()
+    entry = pack.generator_entry()
+    if origin := checked_origin(pack.generator_origin):
+        entry = {**entry, "source": origin}
+    return {
+        "format_version": FORMAT_VERSION,
+        "generator": entry,
+        "encoder": encoder and {**encoder, "method": pack.encoder_method},
+        "latent_space": entry.get("latent_space", "z"),
+        "num_directions": pack.num_directions,
+        "latent_dim": pack.latent_dim,
+        "names": _names_to_json(pack),
+        "ranges": [checked_range(direction.range, direction.index) for direction in pack],
+        "safe_ranges": _safe_ranges_to_json(pack),
+        "scores": scores,
+        "method": pack.method,
+        "licence": pack.license,
+    }
+
+
+def write_pack(pack: DirectionPack, folder: Path, *, called: str) -> None:
+    """Write a pack into a folder, made if need be, with a model card for the pack that is loaded as ``called``.
+
+    Every file is written beside the folder's first and moved in whole, config.json (which names the hash of the
+    directions) last, so a reader never takes half a pack for a whole one. Files that are no pack's are left alone.
+
+    Raises:
+        PackError: the path is a file, or the pack holds what no reader would take.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise PackError(f"{folder} is a file; a pack is a folder.")
+    config = pack_config(pack)
+    in_pack = not pack.generator_origin and config["generator"].get("architecture") != ModuleGenerator.architecture
+    generator, encoder = pack.generator if in_pack else None, pack.encoder
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".pack-", dir=folder))
+    try:
+        _write_files(pack, scratch, config, generator, encoder)
+        card = model_card(pack, called=called, architecture=config["generator"].get("architecture"))
+        (scratch / CARD_FILE).write_text(card, encoding="utf-8", errors="replace")
+        _move_in(scratch, folder)
+    finally:
+        shutil.rmtree(scratch)
+
+
+def _write_files(
+    pack: DirectionPack, scratch: Path, config: dict[str, Any], generator: Generator | None, encoder: Encoder | None
+) -> None:
+    write_safetensors(scratch / DIRECTIONS_FILE, {"directions": pack.directions})
+    if generator is not None:
+        generator.save_weights(scratch / WEIGHTS_FILE)
+    if encoder is not None:
+        encoder.save_weights(scratch / ENCODER_FILE)
+    if pack.preview is not None:
+        pack.preview.save(scratch / PREVIEW_FILE, optimize=True)
+    config["directions_sha256"] = hashlib.sha256((scratch / DIRECTIONS_FILE).read_bytes()).hexdigest()
+    write_json(scratch / CONFIG_FILE, config)
+
+
+def _move_in(scratch: Path, folder: Path) -> None:
+    """Put the files of a finished pack in place; of an older pack there, those that the new one lacks go."""
+    written = {file.name for file in scratch.iterdir()}
+    was_pack = _is_pack(folder)
+    for file in sorted(scratch.iterdir(), key=lambda file: file.name == CONFIG_FILE):
+        os.replace(file, folder / file.name)
+    for name in (ENCODER_FILE, PREVIEW_FILE):
+        if was_pack and name not in written:
+            (folder / name).unlink(missing_ok=True)
+
+
+def checked_origin(origin: Any) -> dict[str, Any]:
+    """What says where a generator comes from: nothing, a distribution's file, or a Hub repository; or ``PackError``."""
+    kinds: tuple[set[str], ...] = (set(), {"distribution", "version", "path", "file_sha256"}, {"repo", "revision"})
+    if not isinstance(origin, Mapping) or set(origin) not in kinds or not all(map(_is_text, origin.values())):
+        raise PackError(
+            "the generator's source should have distribution, version, path and file_sha256, or repo and revision, "
+            f"got {origin!r:.100}."
+        )
+    return dict(origin)
+
+
+def check_scores(scores: Mapping[str, Any]) -> None:
+    """``PackError`` for figures of single directions among those of a whole pack."""
+    if {ROWS, COMMANDS} & scores.keys():
+        raise PackError(
+            f"scores are figures of the whole pack; those of single directions ({ROWS!r}, {COMMANDS!r}) go in with "
+            "pack.add_scores(index, figures, command=...)."
+        )
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    try:
+        config = read_json(path)
+    except UserError as error:
+        raise PackError(f"{folder} is not a pack: {error}") from error
+    version = config.get("format_version")
+    if version != FORMAT_VERSION:
+        is_generator = "architecture" in config
+        remedy = "load a generator with Generator.from_pretrained" if is_generator else "a newer pack needs a newer one"
+        raise PackError(f"{path} has format_version {version!r}, this ganaug reads {FORMAT_VERSION}; {remedy}.")
+    for key, (kinds, called) in CONFIG_TYPES.items():
+        if not isinstance(config.get(key), kinds):
+            raise PackError(f"{path} should have {called} as {key!r}, found {config.get(key)!r:.80}.")
+    return config
+
+
+def _read_directions(path: Path, sha256: str) -> Tensor:
+    if not path.is_file():
+        raise PackError(f"{path} is missing.")
+    try:
+        content = path.read_bytes()
+        tensors = load(content)
+    except (SafetensorError, OSError) as error:
+        raise PackError(f"{path} is not a whole safetensors file ({error}). Fetch the pack again.") from error
+    if set(tensors) != {"directions"}:
+        raise PackError(f"{path} should hold one tensor named 'directions', found {sorted(tensors)}.")
+    if (found := hashlib.sha256(content).hexdigest()) != sha256:
+        raise PackError(
+            f"{path} has SHA-256 {found}, but config.json names {sha256}: the file was changed, or is another pack's."
+        )
+    try:
+        return checked_directions(tensors["directions"])
+    except PackError as error:
+        raise PackError(f"{path}: {error}") from error
+
+
+def _read_preview(path: Path) -> Image.Image:
+    try:
+        # PNG alone: for some other formats Pillow starts programs that run what the file says.
+        with Image.open(path, formats=["PNG"]) as picture:
+            copy: Image.Image = picture.copy()
+            return copy
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise PackError(f"{path} is not a PNG picture: {error}") from error
+
+
+def _checked_rows(rows: Any, count: int) -> dict[int, dict[str, Any]]:
+    known = {str(index): index for index in range(count)}
+    if not isinstance(rows, Mapping) or not all(
+        index in known and isinstance(row, Mapping) for index, row in rows.items()
+    ):
+        raise PackError(f"scores['directions'] should map an index to its figures, got {rows!r:.100}.")
+    return {known[index]: dict(row) for index, row in rows.items()}
+
+
+def _scores_to_json(pack: DirectionPack) -> dict[str, Any]:
+    check_scores(pack.scores)
+    scores: dict[str, Any] = dict(pack.scores)
+    if rows := {str(direction.index): direction.scores for direction in pack if direction.scores}:
+        scores[ROWS] = rows
+    if pack.commands:
+        scores[COMMANDS] = pack.commands
+    return scores
+
+
+def _names_to_json(pack: DirectionPack) -> dict[str, int]:
+    names: dict[str, int] = {}
+    for direction in pack:
+        if direction.name is None:
+            continue
+        if direction.name in names:
+            raise PackError(
+                f"directions {names[direction.name]} and {direction.index} of pack {pack.name!r} are both named "
+                f"{direction.name!r}. Give each a name of its own."
+            )
+        names[direction.name] = direction.index
+    checked_names(names, pack.num_directions)
+    return dict(sorted(names.items()))
+
+
+def _safe_ranges_of_json(ranges: list[Any] | None, count: int) -> list[Range | None] | None:
+    """null for all is None; null for one is a direction that keeps the label nowhere."""
+    if ranges is None:
+        return None
+    if len(ranges) != count:
+        raise PackError(
+            f"there should be one safe range (or null) for each of the {count} directions, got {len(ranges)}."
+        )
+    return [NOWHERE if each is None else checked_range(each, index) for index, each in enumerate(ranges)]
+
+
+def _safe_ranges_to_json(pack: DirectionPack) -> list[Range | None] | None:
+    ranges = [checked_safe_range(direction.safe_range, direction.index) for direction in pack]
+    if not pack.is_measured:
+        return None
+    if None in ranges:
+        unmeasured = [direction.label for direction in pack if direction.safe_range is None]
+        raise PackError(
+            f"pack {pack.name!r} has safe ranges of some directions and none of {len(unmeasured)} others (the first: "
+            f"{unmeasured[0]}), which format {FORMAT_VERSION} can't hold. Measure all of them (ganaug evaluate "
+            "--measure-ranges), or take safe ranges away (safe_range = None) from all."
+        )
+    return [None if interval == NOWHERE else interval for interval in ranges]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable() and len(value) < 300
+
+
+def _is_pack(folder: Path) -> bool:
+    try:
+        return "format_version" in read_json(folder / CONFIG_FILE)
+    except UserError:
+        return False

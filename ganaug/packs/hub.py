@@ -1,0 +1,128 @@
+"""Where packs are: with ganaug, in a folder, or on the Hub."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from ganaug.errors import PackError
+from ganaug.generators.generator import CONFIG_FILE
+from ganaug.packs.format import ENCODER_FILE, PACK_FILES, PREVIEW_FILE, write_pack
+
+if TYPE_CHECKING:
+    from ganaug.packs.pack import DirectionPack
+
+# Bases of HfHubHTTPError are the errors of the HTTP library, another one in other versions of huggingface_hub.
+OF_HTTP = cast(tuple[type[Exception], ...], HfHubHTTPError.__bases__)
+HUB_ERRORS: tuple[type[Exception], ...] = (HFValidationError, OSError, *OF_HTTP)
+
+
+def bundled_packs() -> dict[str, Path]:
+    """Names and folders of the packs that come with ganaug."""
+    package = Path(__file__).resolve().parents[1]
+    # In a wheel the packs lie inside the package; in a checkout they lie beside it.
+    for root in (package / "pretrained_directions", package.parent / "pretrained_directions"):
+        if root.is_dir():
+            return {folder.name: folder for folder in sorted(root.iterdir()) if (folder / CONFIG_FILE).is_file()}
+    return {}
+
+
+def find_pack(name: str | Path, *, revision: str | None, **options: Any) -> tuple[Path, str]:
+    """The folder of a bundled pack, a folder or a Hub repository, downloaded if need be; and what the pack is called.
+
+    Args:
+        revision, options: for the Hub, as in ``huggingface_hub.snapshot_download``.
+
+    Raises:
+        PackError: nothing is found under the name.
+    """
+    text, bundled = str(name), bundled_packs()
+    if isinstance(name, str) and text in bundled:
+        return bundled[text], text
+    if Path(name).is_dir():
+        return Path(name), Path(name).resolve().name
+    if isinstance(name, Path):
+        raise PackError(f"there is no folder {text!r}. Pass a bundled name or a Hub id as a string.")
+    if "/" not in text or text.startswith((".", "/", "~")) or text.count("/") > 1:
+        raise PackError(f"there is no bundled pack and no folder {text!r}. {_known()} Hub ids look like org/name.")
+    with _as_pack_errors(lambda error: _why_not_fetched(error, text, revision)):
+        folder = snapshot_download(text, revision=revision, allow_patterns=list(PACK_FILES), **options)
+    return Path(folder), text
+
+
+def push_pack(
+    pack: DirectionPack,
+    repo_id: str,
+    *,
+    private: bool | None,
+    token: str | None,
+    revision: str | None,
+    commit_message: str,
+) -> str:
+    """What :meth:`DirectionPack.push_to_hub` does."""
+    api = HfApi(token=token)
+
+    def why_not(error: Exception) -> str:
+        return (
+            f"{repo_id!r} could not be pushed to the Hub: {error} Log in (hf auth login) with an account that may "
+            "write there, check the connection and the name (org/name), and push again."
+        )
+
+    with _as_pack_errors(why_not):
+        full_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+    with tempfile.TemporaryDirectory() as scratch:
+        write_pack(pack, Path(scratch), called=full_id)
+        gone = [name for name in (ENCODER_FILE, PREVIEW_FILE) if not Path(scratch, name).exists()]
+        with _as_pack_errors(why_not):
+            commit = api.upload_folder(
+                repo_id=full_id,
+                folder_path=scratch,
+                commit_message=commit_message,
+                revision=revision,
+                delete_patterns=gone,
+            )
+    return str(commit.commit_url)
+
+
+@contextmanager
+def _as_pack_errors(explain: Callable[[Exception], str]) -> Iterator[None]:
+    """Whatever goes wrong between here and the Hub is a ``PackError`` that says what ``explain`` makes of it."""
+    try:
+        yield
+    except HUB_ERRORS as error:
+        raise PackError(explain(error)) from error
+
+
+def _why_not_fetched(error: Exception, repo_id: str, revision: str | None) -> str:
+    if isinstance(error, RevisionNotFoundError):
+        return f"{repo_id} on the Hub has no revision {revision!r}."
+    if isinstance(error, GatedRepoError):
+        return f"{repo_id} on the Hub is gated: accept its terms there and log in (hf auth login)."
+    if isinstance(error, RepositoryNotFoundError):
+        return (
+            f"there is no bundled pack, no folder and no public Hub repository {repo_id!r}. {_known()} "
+            "For a private repository, log in (hf auth login) or pass token=..."
+        )
+    if isinstance(error, LocalEntryNotFoundError):
+        return (
+            f"{repo_id} is not in the Hub cache and the Hub could not be reached (or local_files_only, "
+            f"HF_HUB_OFFLINE is set). Go online once, or pass a folder. {_known()}"
+        )
+    return f"{repo_id!r} could not be fetched from the Hub: {error}"
+
+
+def _known() -> str:
+    return f"Bundled packs: {', '.join(bundled_packs()) or 'none'}."

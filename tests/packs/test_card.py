@@ -1,0 +1,124 @@
+"""The model card."""
+
+import pytest
+import torch
+
+from ganaug.generators import MLP, SNGAN
+from ganaug.packs import DirectionPack
+
+
+def test_the_card_says_how_to_use_the_pack_and_what_was_measured(folder):
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\n") and "library_name: ganaug" in card and "license: apache-2.0" in card
+    assert 'LatentShift(direction="background", pack="tiny"' in card
+    assert "| 4 | background | -4 to 4 | 0.990 |" in card
+    assert "| rca | 0.900 | `ganaug train r.toml` |" in card
+
+
+@pytest.mark.parametrize("num_classes", [0, 10])
+def test_the_code_on_the_card_runs(num_classes, tmp_path, monkeypatch):
+    generator = SNGAN(latent_dim=8, num_classes=num_classes, widths=(8, 8, 8, 8)).freeze()
+    pack = DirectionPack(
+        torch.eye(8)[:3], generator=generator, names={"light": 2}, scores={"rca": 0.5}, license="unknown"
+    )
+    card = (pack.save_pretrained(tmp_path / "tiny") / "README.md").read_text()
+    assert ("an unconditional" in card) == (not num_classes) and "license" not in card
+    assert "| rca | 0.500 |  |" in card, "no empty code span where the command is not known"
+    monkeypatch.chdir(tmp_path)
+    scope = {"images": torch.rand(4, 3, 32, 32), "labels": torch.arange(4)}
+    exec(card.split("```python\n")[1].split("```")[0], scope)
+    assert scope["images" if num_classes else "shifted"].shape[1:] == (3, 32, 32)
+
+
+def test_a_hostile_name_can_not_break_the_card(pack, tmp_path):
+    pack.rename("background", None)
+    pack.rename("stroke", None)
+    pack.rename(0, "x | <script>alert(1)</script> ``` [a](http://b)")
+    pack.scores["rca_command"] = "a | b `c` < d"
+    card = (pack.save_pretrained(tmp_path / "tiny") / "README.md").read_text()
+    assert "<script>" not in card and "| x &#124;" in card and card.count("```") == 2 and "[a]" not in card
+    assert "`a \\| b 'c' < d`" in card
+    assert "LatentShift(direction=0," in card, "a name that can't stand in code is replaced by its index"
+
+
+VOYNOV, SEFA, GANSPACE, LATENTCLR = "2002.03754", "2007.06600", "2004.02546", "2104.00820"
+PAPERS = {VOYNOV, SEFA, GANSPACE, LATENTCLR}
+
+
+def card_of(method, tmp_path, **arguments):
+    generator = MLP(latent_dim=4, hidden=(8,), image_size=8, channels=1).freeze()
+    pack = DirectionPack(torch.eye(4)[:2], generator=generator, method=method, **arguments)
+    return (pack.save_pretrained(tmp_path / "tiny") / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("method", "said", "papers"),
+    [
+        ({"name": "reconstructor", "direction_matrix": "unit"}, "found without labels by", {VOYNOV}),
+        ({"name": "reconstructor", "label_weight": 0.0}, "found without labels by", {VOYNOV}),
+        ({"name": "reconstructor", "label_weight": 0.5}, "found with labels", {VOYNOV}),
+        ({"name": "reconstructor", "direction_matrix": "random"}, "drawn at random: a baseline", {VOYNOV}),
+        ({"name": "reconstructor", "direction_matrix": "coordinate"}, "the axes of that space", {VOYNOV}),
+        ({"name": "reconstructor", "direction_matrix": "given"}, "given beforehand", {VOYNOV}),
+        ({"name": "sefa"}, "found without labels, in closed form from the generator's weights", {SEFA}),
+        ({"name": "ganspace"}, "found without labels, as principal components", {GANSPACE}),
+        ({"name": "contrastive"}, "found without labels by [LatentCLR", {LATENTCLR}),
+        ({"name": "random"}, "drawn at random: a baseline, for which nothing was learned", set()),
+        ({"name": "coordinate"}, "the axes of that space: a baseline, for which nothing was learned", set()),
+        (
+            {"name": "converted", "file": "deformator_0.pt", "sha256": "ab" * 32},
+            f"converted from the published direction file `deformator_0.pt` (SHA-256 `{'ab' * 32}`)",
+            set(),
+        ),
+        ({"name": "of my own"}, "`mlp` generator, found by the method `of my own`.", set()),
+        ({}, "`mlp` generator.", set()),
+    ],
+)
+def test_the_card_credits_the_method_that_made_the_pack(method, said, papers, tmp_path):
+    first, *_ = card_of(method, tmp_path).split("## Use")
+    assert said in first
+    assert {paper for paper in PAPERS if paper in first} == papers
+    assert ("without labels" in first) == ("without labels" in said)
+
+
+@pytest.mark.parametrize(
+    ("method", "said", "not_said"),
+    [
+        ({}, "the image itself.\n", "learned"),
+        ({"width": 8}, "| width | 8 |", "learned"),
+        (
+            {"latent_weight": 1.0, "real_share": 0.5, "command": "ganaug train-encoder x"},
+            "images that the generator draws, whose latents are known.",
+            "real images without labels",
+        ),
+        (
+            {"latent_weight": 1.0, "real_share": 0.0, "command": "ganaug train-encoder x --images IMAGES"},
+            "images that the generator draws, whose latents are known.",
+            "real images without labels",
+        ),
+        (
+            {"latent_weight": 1.0, "real_share": 0.5, "command": "ganaug train-encoder x --images IMAGES"},
+            "and from real images without labels (a share of 0.5 of a batch)",
+            "labels are known",
+        ),
+    ],
+)
+def test_the_card_says_what_the_encoder_learned_from(method, said, not_said, grey_pack, tmp_path):
+    grey_pack.encoder_method = method
+    card = (grey_pack.save_pretrained(tmp_path / "grey") / "README.md").read_text()
+    section = card.split("## The encoder")[1]
+    assert said in section and not_said not in section
+    assert ("Zhu et al." in section) == ("real images without" in section)
+
+
+def test_the_encoder_of_a_class_conditional_generator_learned_from_its_labels_too(inverting_pack, tmp_path):
+    inverting_pack.encoder_method = {"latent_weight": 1.0, "real_share": 0.0}
+    card = (inverting_pack.save_pretrained(tmp_path / "tiny") / "README.md").read_text()
+    assert "whose latents and labels are known." in card
+
+
+def test_a_range_without_a_safe_magnitude_is_none_on_the_card(pack, tmp_path):
+    pack.rename(1, "hue")
+    card = (pack.save_pretrained(tmp_path / "tiny") / "README.md").read_text()
+    assert "| 1 | hue | none |" in card and card.index("| 1 | hue") < card.index("| 2 | stroke | -3 to 3 |")
+    assert "Printed by `ganaug evaluate tiny`: label." in card

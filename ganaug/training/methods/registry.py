@@ -74,8 +74,8 @@ def find_directions(
         settings: of the method.
 
     Returns:
-        A pack of unit directions, to be looked at from -6 to 6 where the method does not say how far. Only the reconstructor's has ``scores["rca"]``;
-        :func:`ganaug.training.fresh_rca` measures the others'.
+        A pack of unit directions, to be looked at from -6 to 6 where the method does not say how far. Only the
+        reconstructor's has ``scores["rca"]``; :func:`ganaug.training.fresh_rca` measures the others'.
 
     Raises:
         SettingsError: an unknown method or setting.

@@ -118,11 +118,9 @@ def discover(
                 if save:
                     files.save(run.state())
                 if stopping and not finished:
-                    way = (
-                        f"go on with --resume (resume=True) from {out}"
-                        if out
-                        else "out was not given, so nothing is kept"
-                    )
+                    way = "out was not given, so nothing is kept"
+                    if files.folder is not None:
+                        way = f"go on with --resume (resume=True) from {files.folder}"
                     raise Interrupted(f"stopped after step {run.step} of {chosen.steps}; {way}.")
         files.close()
         return run.result(rca_samples)

@@ -50,7 +50,7 @@ class Run:
         self.learner = new_learner(generator, settings, initial, self.rng)
         if self.size > 1:
             self.learner = synchronise_batch_norms(self.learner, self.device)
-        in_place(self.learner, self.device)
+        move(self.learner, self.device)
         self.synthesize: Synthesis = self.fused
         if settings.compile:
             self.synthesize = compiled(self.fused, self.pairs_at_once, settings.precision)
@@ -203,7 +203,7 @@ def new_learner(
     return Learner(matrix, reconstructor, reader)
 
 
-def in_place(learner: Learner, device: torch.device) -> None:
+def move(learner: Learner, device: torch.device) -> None:
     """Move what learns to a device, the networks in channels_last."""
     learner.to(device)
     for network in (learner.reconstructor, learner.reader):

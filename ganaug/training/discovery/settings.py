@@ -35,8 +35,8 @@ class DiscoverySettings(Settings):
     magnitude_weight: float = setting(0.25, "lambda, the weight of the magnitude's loss", least=0)
     label_weight: float = setting(
         0.0,
-        "above 0: directions that keep the label readable (class-conditional generators); the weight of a reader's "
-        "cross-entropy on the shifted images, which learns the labels of the unshifted ones",
+        "above 0, for class-conditional generators: prefer directions along which the label stays readable; weight of "
+        "the cross-entropy, on shifted images, of a reader that learns labels from the unshifted ones",
         least=0,
     )
     micro_batches: int = setting(

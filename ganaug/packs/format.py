@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,14 +98,14 @@ def read_pack(folder: Path) -> PackFolder:
     preview, count = folder / PREVIEW_FILE, len(directions)
     generator, scores = dict(config["generator"]), dict(config["scores"])
     try:
-        checked_names(config["names"], count)
+        names = _names_of_json(config["names"], count, folder)
         rows = _checked_rows(scores.pop(ROWS, {}), count)
         commands = scores.pop(COMMANDS, {})
         if not isinstance(commands, dict):
             raise PackError(f"scores[{COMMANDS!r}] should map kinds of figures to commands, got {commands!r:.100}.")
         record = {
             "directions": directions,
-            "names": config["names"],
+            "names": names,
             "ranges": checked_ranges(config["ranges"], count),
             "safe_ranges": _safe_ranges_of_json(config.get("safe_ranges"), count),
             "method": config["method"],
@@ -289,6 +290,18 @@ def _scores_to_json(pack: DirectionPack) -> dict[str, Any]:
     if pack.commands:
         scores[COMMANDS] = pack.commands
     return scores
+
+
+def _names_of_json(names: dict[str, Any], count: int, folder: Path) -> dict[str, int]:
+    """Names as they are, but for those of a direction that has one already, which format 1 allowed."""
+    kept: dict[int, str] = {}
+    for name, index in names.items():
+        checked_names({name: index}, count)
+        if index in kept:
+            told = f"{folder}: direction {index} has two names; {name!r} is dropped for {kept[index]!r}."
+            warnings.warn(told, stacklevel=4)
+        kept.setdefault(index, name)
+    return {name: index for index, name in kept.items()}
 
 
 def _names_to_json(pack: DirectionPack) -> dict[str, int]:

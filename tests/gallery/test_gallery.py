@@ -61,3 +61,13 @@ def test_the_page_shows_every_direction_and_escapes_names(pack, tmp_path):
     assert len(pictures) == 5 and pictures[0] == "direction_003.png"
     assert all((page.parent / picture).stat().st_size > 0 for picture in pictures)
     assert "colour &lt;b&gt;" in html and "<b>" not in html
+
+
+def test_the_page_says_what_is_known_of_each_direction(pack, tmp_path):
+    generator = pack.generator
+    measured = DirectionPack(pack.directions[:3], generator=generator, safe_ranges=[(-1.5, 2), (0, 0), (-3, 3)])
+    measured.add_scores(2, {"mask_iou": 0.25}, command="")
+    items = write_page(measured, tmp_path / "page", seeds=(0,)).read_text().split("<li ")[1:]
+    assert ["safe range -1.5 to +2.0" in item for item in items] == [True, False, False]
+    assert ["changes the label" in item for item in items] == [False, True, False]
+    assert ["safe range -3.0 to +3.0; mask iou 0.250" in item for item in items] == [False, False, True]

@@ -105,6 +105,10 @@ DAMAGE = {
     "a name with a line break": (_config(names={"x\ny": 1}), "1 to 80 printable characters"),
     "a name that means all": (_config(names={"any": 1}), 'not "any"'),
     "scores of no direction": (_config(scores={"directions": {"99": {}}}), "scores['directions'] should map an index"),
+    "commands that are none": (
+        _config(scores={"directions_commands": ["x"]}),
+        "should map kinds of figures to commands",
+    ),
     "no directions": (lambda folder: (folder / "directions.safetensors").unlink(), "directions.safetensors is missing"),
     "directions cut": (_cut("directions.safetensors"), "directions.safetensors is not a whole safetensors file"),
     "directions empty": (_replace("directions.safetensors", b""), "not a whole safetensors file"),
@@ -251,3 +255,31 @@ def test_a_pack_can_be_saved_over_itself_and_keeps_files_that_are_not_its_own(pa
     assert last.names["size"] == 1 and np.array_equal(np.asarray(last.preview), pixels)
     assert (folder / "notes.txt").read_text() == "mine"
     assert not [file for file in folder.iterdir() if file.name.startswith(".")]
+
+
+def test_a_second_name_of_a_direction_is_dropped_with_a_word(folder):
+    edit(folder, lambda config: config.update(names={"light": 3, "shade": 3, "stroke": 2}))
+    with pytest.warns(UserWarning, match="direction 3 has two names; 'shade' is dropped for 'light'"):
+        pack = DirectionPack.from_pretrained(folder)
+    assert pack.names == {"light": 3, "stroke": 2}
+
+
+def test_null_is_the_safe_range_of_a_direction_that_keeps_the_label_nowhere(folder):
+    config = json.loads((folder / "config.json").read_text())
+    assert config["safe_ranges"] == [[-1, 2], None, [-3, 3], None, [-4, 4], None]
+    edit(folder, lambda config: config.update(safe_ranges=[None] * 6))
+    pack = DirectionPack.from_pretrained(folder)
+    assert pack.is_measured and not pack.usable()
+    edit(folder, lambda config: config.update(safe_ranges=None))
+    pack = DirectionPack.from_pretrained(folder)
+    assert not pack.is_measured and len(pack.usable()) == 6
+
+
+def test_figures_of_directions_stand_where_format_1_has_them(folder):
+    scores = json.loads((folder / "config.json").read_text())["scores"]
+    assert scores == {
+        "rca": 0.9,
+        "rca_command": "ganaug train r.toml",
+        "directions": {"4": {"label": 0.99}},
+        "directions_commands": {"label": "ganaug evaluate tiny"},
+    }

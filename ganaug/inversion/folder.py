@@ -17,6 +17,8 @@ from tqdm.auto import tqdm
 
 from ganaug.devices import default_device
 from ganaug.errors import PackError
+from ganaug.files import replacing
+from ganaug.generators import Generator
 from ganaug.images import unit_to_signed
 from ganaug.inversion.invert import invert
 from ganaug.inversion.latents import Latents
@@ -55,15 +57,13 @@ def invert_folder(
     pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
     target = default_device(device)
     generator, _ = pack.networks(target)
-    root = Path(root)
-    size = [generator.image_size, generator.image_size]
     folder = ImageFolder(
         str(root),
         transform=v2.Compose(
             [
                 v2.PILToTensor(),
                 v2.RGB() if generator.channels == 3 else v2.Grayscale(),
-                v2.Resize(size, antialias=True),
+                v2.Resize([generator.image_size, generator.image_size], antialias=True),
                 v2.ToDtype(torch.float32, scale=True),
             ]
         ),
@@ -76,21 +76,49 @@ def invert_folder(
         found, read = invert(pack, unit_to_signed(images.to(target)), given, refine_steps=refine_steps)
         latents.append(found.cpu())
         labels.append(torch.zeros(len(found), dtype=torch.int64) if read is None else read.cpu())
-    path = root / LATENTS_FILE
-    scratch = path.with_name(path.name + ".part")
-    save_file(
-        {"latents": torch.cat(latents).contiguous(), "labels": torch.cat(labels)},
-        scratch,
-        metadata={
-            "files": json.dumps(_names(folder)),
-            "generator_sha256": generator.weights_sha256(),
-            "generator_config": json.dumps(generator.config),
-            "pack": pack.name,
-            "refine_steps": str(refine_steps),
-        },
-    )
-    scratch.replace(path)
+    metadata = {**_identity(folder, generator), "pack": pack.name, "refine_steps": str(refine_steps)}
+    path = Path(folder.root) / LATENTS_FILE
+    with replacing(path) as scratch:
+        save_file({"latents": torch.cat(latents).contiguous(), "labels": torch.cat(labels)}, scratch, metadata=metadata)
     return path
+
+
+def _identity(folder: ImageFolder, generator: Generator) -> dict[str, str]:
+    """What stored latents belong to: these images, in this order, and this generator."""
+    return {
+        "files": json.dumps([Path(file).relative_to(folder.root).as_posix() for file, _ in folder.samples]),
+        "generator_sha256": generator.weights_sha256(),
+        "generator_config": json.dumps(generator.config),
+    }
+
+
+def _read_latents(folder: ImageFolder, pack: DirectionPack) -> tuple[Tensor, Tensor]:
+    """Latents ``(N, latent_dim)`` and labels ``(N,)`` of the images of a folder; ``PackError`` if they are others'."""
+    root, again = folder.root, f"Run ganaug invert {folder.root} --pack {pack.name} again."
+    path = Path(root) / LATENTS_FILE
+    if not path.is_file():
+        raise PackError(f"there is no {path}. Make it: ganaug invert {root} --pack {pack.name}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # safe_open is no mapping
+    except (SafetensorError, OSError) as error:
+        raise PackError(f"{path} is not a whole safetensors file ({error}). Run ganaug invert again.") from error
+    wanted = _identity(folder, pack.generator)
+    metadata.setdefault("generator_config", wanted["generator_config"])  # files of earlier versions have none
+    if set(tensors) != {"latents", "labels"} or metadata.get("files") != wanted["files"]:
+        raise PackError(f"{path} holds the latents of other images than {root} does. {again}")
+    if any(metadata.get(name) != value for name, value in wanted.items()):
+        raise PackError(f"{path} holds latents of another generator than pack {pack.name!r}'s. {again}")
+    latents, labels = tensors["latents"], tensors["labels"]
+    if (
+        (latents.dtype, tuple(latents.shape)) != (torch.float32, (len(folder), pack.latent_dim))
+        or (labels.dtype, tuple(labels.shape)) != (torch.int64, (len(folder),))
+        or not torch.isfinite(latents).all()
+        or (len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < max(pack.generator.num_classes, 1))
+    ):
+        raise PackError(f"{path} does not hold one finite latent and one class for each image. {again}")
+    return latents, labels
 
 
 class InvertedFolder(ImageFolder):  # type: ignore[misc]  # torchvision has no types
@@ -122,42 +150,12 @@ class InvertedFolder(ImageFolder):  # type: ignore[misc]  # torchvision has no t
         super().__init__(str(root))
         self._joint = transforms
         pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
-        path = Path(root) / LATENTS_FILE
-        if not path.is_file():
-            raise PackError(f"there is no {path}. Make it: ganaug invert {root} --pack {pack.name}.")
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # safe_open is no mapping
-        except (SafetensorError, OSError) as error:
-            raise PackError(f"{path} is not a whole safetensors file ({error}). Run ganaug invert again.") from error
-        again = f"Run ganaug invert {root} --pack {pack.name} again."
-        if set(tensors) != {"latents", "labels"} or metadata.get("files") != json.dumps(_names(self)):
-            raise PackError(f"{path} holds the latents of other images than {root} does. {again}")
-        config = json.dumps(pack.generator.config)
-        if (metadata.get("generator_sha256"), metadata.get("generator_config", config)) != (
-            pack.generator.weights_sha256(),
-            config,
-        ):
-            raise PackError(f"{path} holds latents of another generator than pack {pack.name!r}'s. {again}")
-        latents, labels = tensors["latents"], tensors["labels"]
-        classes = max(pack.generator.num_classes, 1)
-        if (
-            (latents.dtype, tuple(latents.shape)) != (torch.float32, (len(self), pack.latent_dim))
-            or (labels.dtype, tuple(labels.shape)) != (torch.int64, (len(self),))
-            or not torch.isfinite(latents).all()
-            or (len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes)
-        ):
-            raise PackError(f"{path} does not hold one finite latent and one class for each image. {again}")
+        latents, labels = _read_latents(self, pack)
         self.latents: Tensor = latents
-        self.drawn_as: list[int] = tensors["labels"].tolist()
+        self.drawn_as: list[int] = labels.tolist()
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
         image, label = super().__getitem__(index)
         if self._joint is not None:
             image = self._joint(image, self.drawn_as[index], Latents(self.latents[index]))[0]
         return image, label
-
-
-def _names(folder: ImageFolder) -> list[str]:
-    return [Path(file).relative_to(folder.root).as_posix() for file, _ in folder.samples]

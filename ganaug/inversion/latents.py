@@ -27,4 +27,5 @@ def _collate_latents(batch: Sequence[Latents], **_: Any) -> Latents:
     return Latents(torch.stack([latents.as_subclass(Tensor) for latents in batch]))
 
 
+# The docs of torch.utils.data.default_collate give this map, from its private module, as the way to add a type.
 default_collate_fn_map[Latents] = _collate_latents

@@ -36,13 +36,13 @@ def test_the_change_is_added_to_the_image(inverting_pack):
     assert same is labels and not torch.allclose(shifted, images, atol=1e-3)
 
 
-def test_a_shift_of_nothing_changes_nothing_but_replace_redraws(inverting_pack):
+def test_a_shift_of_nothing_changes_nothing_but_replace_reconstructs(inverting_pack):
     images, labels = photographs()
     still = LatentShift("background", pack=inverting_pack, p=1, source="invert", magnitude=0)
     torch.testing.assert_close(still(images, labels)[0], images)
-    redrawn = LatentShift("background", pack=inverting_pack, p=1, source="invert", magnitude=0, blend="replace")
+    reconstructed = LatentShift("background", pack=inverting_pack, p=1, source="invert", magnitude=0, blend="replace")
     before, _ = shifted_by_hand(inverting_pack, images, labels, torch.zeros(6, dtype=torch.int64), torch.zeros(6))
-    torch.testing.assert_close(redrawn(images, labels)[0], before + 0.5)
+    torch.testing.assert_close(reconstructed(images, labels)[0], before + 0.5)
 
 
 def test_without_labels_the_encoder_reads_them(inverting_pack):
@@ -260,7 +260,7 @@ def test_inside_a_dataset_and_after_the_dataloader(inverting_pack):
     torch.testing.assert_close(inside, after)
 
 
-def test_refinement_brings_the_redrawn_image_nearer_and_never_away(inverting_pack):
+def test_refinement_brings_the_reconstruction_nearer_and_never_away(inverting_pack):
     generator = inverting_pack.generator
     labels = torch.arange(5)
     images = generator(generator.sample_latents(5, rng=torch.Generator().manual_seed(3)), labels)

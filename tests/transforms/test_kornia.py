@@ -93,8 +93,8 @@ def test_gradients_reach_the_input_where_blend_adds(inverting_pack):
     shifted.sum().backward()
     inside = (shifted > 0) & (shifted < 1)
     assert inside.any() and torch.equal(images.grad, inside.float()), "the change is a constant that is added"
-    redrawn = RandomLatentShift("background", pack=inverting_pack, p=1.0, blend="replace")(images)
-    assert redrawn.grad_fn is None or not torch.autograd.grad(redrawn.sum(), images)[0].any()
+    reconstructed = RandomLatentShift("background", pack=inverting_pack, p=1.0, blend="replace")(images)
+    assert reconstructed.grad_fn is None or not torch.autograd.grad(reconstructed.sum(), images)[0].any()
 
 
 def test_half_precision_and_pickles(inverting_pack):

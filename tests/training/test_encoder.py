@@ -9,7 +9,7 @@ from ganaug.evaluation import redrawing_error
 from ganaug.generators import Generator
 from ganaug.images import to_uint8
 from ganaug.packs import DirectionPack
-from ganaug.training import train_encoder
+from ganaug.training import EncoderSettings, train_encoder, train_pack_encoder
 
 TINY = {"steps": 150, "batch_size": 32, "width": 8, "hidden": 64, "precision": "float32", "show_progress": False}
 
@@ -102,3 +102,23 @@ def test_bad_settings_and_images_are_named():
 def test_a_loss_that_is_not_finite_stops_it():
     with pytest.raises(EncoderTrainingError, match=r"a loss was not finite at step .*Lower learning_rate"):
         train_encoder(waves(), **{**TINY, "learning_rate": 1e18, "steps": 60})
+
+
+def test_a_pack_gets_an_encoder_with_how_it_was_made_and_how_well_it_does(tmp_path):
+    pack = DirectionPack(torch.eye(2), generator=waves(4), scores={"rca": 0.5})
+    few = {**TINY, "steps": 5, "hidden": 8}
+    assert train_pack_encoder(pack, None, device="cpu", command="ganaug train-encoder x", **few) is pack
+    del few["show_progress"]
+    settings = EncoderSettings(**few).to_dict()
+    assert pack.encoder_method == {**settings, "command": "ganaug train-encoder x"}
+    assert pack.encoder.weights_sha256() == train_encoder(waves(4), **TINY | {"steps": 5, "hidden": 8}).weights_sha256()
+    assert pack.scores == {
+        "rca": 0.5,
+        "reconstruction_error": round(redrawing_error(pack), 4),
+        "reconstruction_error_command": "ganaug train-encoder x",
+    }
+    real = torch.zeros(3, 1, 16, 16, dtype=torch.uint8)
+    with_real = train_pack_encoder(DirectionPack(torch.eye(2), generator=waves(4)), real, show_progress=False, **few)
+    assert with_real.encoder.weights_sha256() != pack.encoder.weights_sha256()
+    with pytest.raises(SettingsError, match="unknown setting step"):
+        train_pack_encoder(pack, None, step=3)

@@ -5,11 +5,13 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 from PIL import Image
 
 from ganaug.generators import Generator
 
+pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).parents[2] / "training" / "train_generator.py"
 RECIPE = """
 [generator]

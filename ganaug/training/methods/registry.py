@@ -14,11 +14,8 @@ from ganaug.generators import Generator
 from ganaug.packs import DirectionPack
 from ganaug.settings import Settings
 
-REACH = 6.0
-"""Packs of methods that don't learn how far to go say -REACH to REACH, the reconstructor's default."""
-
-Find = Callable[[Generator, Any, "str | torch.device | None", bool], "Tensor | DirectionPack"]
-F = TypeVar("F", bound=Find)
+Function = Callable[[Generator, Any, "str | torch.device | None", bool], "Tensor | DirectionPack"]
+F = TypeVar("F", bound=Function)
 
 
 @dataclass(frozen=True)
@@ -27,12 +24,12 @@ class Method:
 
     Attributes:
         settings: the class of its settings, ``num_directions`` among them.
-        find: from a frozen, checked generator, settings, device and whether to show progress to ``(K, latent_dim)``
+        function: from a frozen, checked generator, settings, device and whether to show progress to ``(K, latent_dim)``
             directions on the CPU, of unit length, or to a whole pack.
     """
 
     settings: type[Settings]
-    find: Find
+    function: Function
 
 
 METHODS: dict[str, Method] = {}
@@ -41,9 +38,9 @@ METHODS: dict[str, Method] = {}
 def method(name: str, settings: type[Settings]) -> Callable[[F], F]:
     """Register a function as the method of that name, see :class:`Method`."""
 
-    def register(find: F) -> F:
-        METHODS[name] = Method(settings, find)
-        return find
+    def register(function: F) -> F:
+        METHODS[name] = Method(settings, function)
+        return function
 
     return register
 
@@ -77,7 +74,7 @@ def find_directions(
         settings: of the method.
 
     Returns:
-        A pack of unit directions. Only the reconstructor's has ``scores["rca"]``;
+        A pack of unit directions, to be looked at from -6 to 6 where the method does not say how far. Only the reconstructor's has ``scores["rca"]``;
         :func:`ganaug.training.fresh_rca` measures the others'.
 
     Raises:
@@ -85,12 +82,7 @@ def find_directions(
         GeneratorError: the generator does not suit the method.
     """
     chosen = method_settings(method, settings)
-    found = METHODS[method].find(generator.freeze().check(), chosen, device, show_progress)
+    found = METHODS[method].function(generator.freeze().check(), chosen, device, show_progress)
     if isinstance(found, DirectionPack):
         return found
-    return DirectionPack(
-        found,
-        generator=generator,
-        ranges=[(-REACH, REACH)] * len(found),
-        method={"name": method, **chosen.to_dict()},
-    )
+    return DirectionPack(found, generator=generator, method={"name": method, **chosen.to_dict()})

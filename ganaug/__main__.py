@@ -2,4 +2,5 @@
 
 from ganaug.cli import main
 
-main(prog_name="ganaug")
+if __name__ == "__main__":
+    main(prog_name="ganaug")

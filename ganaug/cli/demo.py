@@ -9,8 +9,7 @@ import torch
 
 from ganaug import transforms
 from ganaug.cli.options import COUNT, DEVICE, NEW_FOLDER
-from ganaug.gallery import before_after_sheet, contact_sheet, preview
-from ganaug.gallery.sheet import stack, tile, titled
+from ganaug.gallery import before_after_sheet, contact_sheet, preview, stack, tile, titled
 from ganaug.images import to_uint8
 from ganaug.packs import DirectionPack
 from ganaug.training import discover

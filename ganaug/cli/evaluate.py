@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 from click.core import ParameterSource
 
@@ -110,44 +112,24 @@ def evaluate(
     if write:
         check_written_to(pack)
     if images is None and (not rca or dvn or measure_ranges or wanted or everything or inverted):
-        raise click.UsageError(
-            "evaluate needs --images NAME:FOLDER, the real images that its judges are trained on (see --help)."
-        )
-    loaded = DirectionPack.from_pretrained(pack)
-    command = as_typed(ctx, images=images)
+        raise click.UsageError("evaluate needs --images NAME:FOLDER, the real images that its judges are trained on.")
+    loaded, command = DirectionPack.from_pretrained(pack), as_typed(ctx, images=images)
     if loaded.num_directions > 1:
         click.echo(cosines(loaded))
     if rca:
         loaded.scores["rca_fresh"] = round(fresh_rca(loaded, steps=rca_steps, seed=seed, device=device), 4)
         loaded.scores["rca_fresh_command"] = command
         click.echo(f"RCA of a fresh reconstructor, {rca_steps} steps of 32 pairs: {loaded.scores['rca_fresh']:.4f}")
-    report: EvaluationReport | InversionReport | None = None
-    if inverted and images is not None:
-        report = evaluate_inverted(
-            loaded,
-            images,
-            direction=wanted[0] if wanted else "background",
-            blend=blend,
-            samples=samples,
-            judge_steps=judge_steps,
-            seed=seed,
-            device=device,
-        )
-    elif images is not None:
-        report = measure(
-            loaded,
-            images,
-            directions=range(loaded.num_directions) if everything else wanted or None,
-            interval=magnitude,
-            samples=samples,
-            measure_ranges=measure_ranges,
-            rate=rate,
-            dvn=dvn,
-            judge_steps=judge_steps,
-            seed=seed,
-            device=device,
-        )
-    if report is not None:
+    if images is not None:
+        shared: dict[str, Any] = {"samples": samples, "judge_steps": judge_steps, "seed": seed, "device": device}
+        report: EvaluationReport | InversionReport
+        if inverted:
+            along = wanted[0] if wanted else "background"
+            report = evaluate_inverted(loaded, images, direction=along, blend=blend, **shared)
+        else:
+            chosen = range(loaded.num_directions) if everything else wanted or None
+            shared |= {"measure_ranges": measure_ranges, "rate": rate, "dvn": dvn}
+            report = measure(loaded, images, directions=chosen, interval=magnitude, **shared)
         click.echo(report.table())
         report.add_to(loaded, command=command)
     if write:

@@ -1,6 +1,6 @@
 """Pictures and pages to look through a pack."""
 
 from ganaug.gallery.page import write_page
-from ganaug.gallery.sheet import before_after_sheet, contact_sheet, direction_strip, preview
+from ganaug.gallery.sheet import before_after_sheet, contact_sheet, direction_strip, preview, stack, tile, titled
 
-__all__ = ["before_after_sheet", "contact_sheet", "direction_strip", "preview", "write_page"]
+__all__ = ["before_after_sheet", "contact_sheet", "direction_strip", "preview", "stack", "tile", "titled", "write_page"]

@@ -8,6 +8,8 @@ import venv
 import zipfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 PACK_FILES = {"README.md", "config.json", "directions.safetensors", "preview.png", "generator.safetensors"}
 OFFLINE = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "1"}
@@ -28,6 +30,7 @@ print("augmented", DirectionPack.from_pretrained("mnist").generator.channels)
 """
 
 
+@pytest.mark.slow
 def test_latent_shift_works_from_the_wheel_with_no_network(tmp_path):
     wheels = tmp_path / "wheels"
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(wheels), str(ROOT)]
@@ -69,6 +72,7 @@ def check_files(wheel):
         assert {f"ganaug/pretrained_directions/{name}/{file}" for file in PACK_FILES} <= files
 
 
+@pytest.mark.slow
 def test_import_is_quick_because_heavy_imports_wait():
     lines = (
         "import sys, ganaug",

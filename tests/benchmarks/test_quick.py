@@ -31,6 +31,7 @@ def rows(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_shortcut_measures_every_policy_once(run, data_root, tmp_path):
     out = tmp_path / "shortcut.jsonl"
     tiny = ("--data", data_root, "--quick", "--steps", 2, "--size", 10, "--out", out)
@@ -114,6 +115,7 @@ def test_shortcut_reports_a_table_and_a_picture(run, tmp_path):
     assert (tmp_path / "shortcut.md").read_text() == shown
 
 
+@pytest.mark.slow
 def test_masks_are_found_and_measured(run, data_root, tmp_path):
     out = tmp_path / "masks.jsonl"
     run("masks.py", "--data", data_root, "--quick", "--images", 8, "--steps", 2, "--out", out)

@@ -69,6 +69,7 @@ def axis(index):
     return torch.eye(4)[index]
 
 
+@pytest.mark.slow
 def test_classifier_reads_labels_and_segmenter_finds_objects(real, classifier, segmenter):
     images, labels, masks = real
     assert (predict(classifier, images) == labels).float().mean() > 0.97
@@ -140,6 +141,7 @@ def test_wilson_bound_is_below_the_rate_and_closes_in_on_it():
     assert wilson_lower_bound(0, 50) == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_natural_changes_score_above_changes_that_real_images_do_not_have(generator, real):
     natural, unnatural = (
         direction_variation_naturalness(generator, axis(k), real[0], max_magnitude=3, samples=200, steps=60)

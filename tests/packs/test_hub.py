@@ -64,6 +64,7 @@ def attempt(*names):
 """
 
 
+@pytest.mark.slow
 def test_a_pushed_pack_comes_back_whole_and_from_the_cache_when_offline(pack, hub, client, tmp_path):
     folder = pack.save_pretrained(tmp_path / "tiny")
     hub.repositories["org/tiny"] = {"evil.pkl": b"\x80\x04.", "preview.png": b"of an older pack"}
@@ -84,6 +85,7 @@ def test_a_pushed_pack_comes_back_whole_and_from_the_cache_when_offline(pack, hu
     assert "org/none is not in the Hub cache" in unknown
 
 
+@pytest.mark.slow
 def test_what_the_hub_does_not_have_or_has_damaged_is_named(pack, client, hub, tmp_path):
     folder = pack.save_pretrained(tmp_path / "tiny")
     files = {file.name: file.read_bytes() for file in folder.iterdir()}
@@ -103,6 +105,7 @@ def test_what_the_hub_does_not_have_or_has_damaged_is_named(pack, client, hub, t
         ("bad name/x y", {}, "Repo id must"),
     ],
 )
+@pytest.mark.slow
 def test_a_push_that_cannot_be_says_why(pack, client, tmp_path, name, environment, reason):
     folder = pack.save_pretrained(tmp_path / "tiny")
     code = f"""
@@ -115,6 +118,7 @@ except PackError as error:
     assert f"{name!r} could not be pushed to the Hub" in said and reason in said and "hf auth login" in said
 
 
+@pytest.mark.slow
 def test_a_generator_goes_to_the_hub_and_back(conditional_generator, client, hub, tmp_path):
     conditional_generator.save_pretrained(tmp_path / "generator")
     code = f"""

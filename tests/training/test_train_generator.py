@@ -51,6 +51,7 @@ def command(tmp_path, data_root, name, *extra, channels=1, classes=0, dataset="m
     ]
 
 
+@pytest.mark.slow
 def test_a_class_conditional_generator_is_trained_saved_and_read(tmp_path, data_root):
     options = {"channels": 3, "classes": 10, "dataset": "digits", "iterations": 3}
     result = subprocess.run(
@@ -62,6 +63,7 @@ def test_a_class_conditional_generator_is_trained_saved_and_read(tmp_path, data_
     generator.check()
 
 
+@pytest.mark.slow
 def test_a_generator_is_trained_on_images_of_ones_own(tmp_path, data_root):
     for name, shade in (("dark", 40), ("light", 220)):
         (tmp_path / "own" / name).mkdir(parents=True)
@@ -76,6 +78,7 @@ def test_a_generator_is_trained_on_images_of_ones_own(tmp_path, data_root):
     assert refused.returncode and "holds 0 class subfolders, and the recipe's num_classes is 2" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_training_resumes_to_the_very_same_generator(tmp_path, data_root):
     subprocess.run(command(tmp_path, data_root, "whole"), capture_output=True, timeout=300, check=True)
     process = subprocess.Popen(command(tmp_path, data_root, "broken"), stderr=subprocess.DEVNULL)

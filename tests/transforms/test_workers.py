@@ -53,6 +53,7 @@ def test_the_seed_decides_what_workers_draw(shift, num_workers):
     assert torch.equal(first[1], torch.arange(16) % 10)
 
 
+@pytest.mark.slow
 def test_forked_spawned_and_persistent_workers_draw_the_same(shift):
     forked = epochs(shift, count=2, num_workers=2, multiprocessing_context="fork")
     persistent = epochs(shift, count=2, num_workers=2, multiprocessing_context="fork", persistent_workers=True)
@@ -108,6 +109,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_ranks_with_the_same_seed_draw_differently(tmp_path):
     command = [sys.executable, "-c", RANKS]
     ranks = [
@@ -128,6 +130,7 @@ def test_spawned_workers_know_their_rank_from_the_launcher(shift, monkeypatch):
 
 
 @pytest.mark.parametrize("source", ["sample", "invert"])
+@pytest.mark.slow
 def test_compiled_under_autocast_and_in_inference_mode(inverting_pack, source):
     images, labels = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(6)
     shift = LatentShift("background", pack=inverting_pack, source=source)

@@ -48,6 +48,7 @@ def metrics(folder):
 
 
 @pytest.mark.parametrize("more", [{}, {"micro_batches": 2, "label_weight": 0.5}], ids=["plain", "parts"])
+@pytest.mark.slow
 def test_two_processes_find_what_one_finds_with_the_combined_batch(tmp_path, generator, more):
     done = subprocess.run(
         command(tmp_path, tmp_path / "two", **more), env=environment(), capture_output=True, text=True, timeout=300
@@ -70,6 +71,7 @@ def test_two_processes_find_what_one_finds_with_the_combined_batch(tmp_path, gen
         torch.testing.assert_close(tensor, same["pairs"][name], atol=3e-3, rtol=3e-3, msg=name)
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_divide_is_refused_by_every_process(tmp_path, generator):
     done = subprocess.run(
         command(tmp_path, tmp_path / "two", batch_size=7),
@@ -81,6 +83,7 @@ def test_a_batch_that_does_not_divide_is_refused_by_every_process(tmp_path, gene
     assert done.returncode != 0 and "should be a multiple of" in done.stderr
 
 
+@pytest.mark.slow
 def test_when_one_process_dies_the_run_ends_and_can_go_on(tmp_path, generator):
     out = tmp_path / "two"
     process = subprocess.Popen(
@@ -105,6 +108,7 @@ def test_when_one_process_dies_the_run_ends_and_can_go_on(tmp_path, generator):
     assert state["settings"]["steps"] == 1_000_000 and not list(out.glob("config.json"))
 
 
+@pytest.mark.slow
 def test_a_run_of_two_goes_on_with_two(tmp_path, generator):
     """Where it stopped decides nothing: neither directions nor the rows that follow, though a row was begun before."""
     script = tmp_path / "script.py"

@@ -7,7 +7,7 @@ from ganaug.errors import SettingsError
 from ganaug.settings import Settings, parse_settings, read_toml, setting, settings_help
 from ganaug.training import METHODS, DiscoverySettings, EncoderSettings
 
-CLASSES = [*{method.settings for method in METHODS.values()}, EncoderSettings]
+CLASSES = list(dict.fromkeys([EncoderSettings, *(method.settings for method in METHODS.values())]))
 
 
 @dataclass(frozen=True, kw_only=True)

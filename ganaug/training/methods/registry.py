@@ -36,13 +36,26 @@ METHODS: dict[str, Method] = {}
 
 
 def method(name: str, settings: type[Settings]) -> Callable[[F], F]:
-    """Register a function as the method of that name, see :class:`Method`."""
+    """Register a function as the method of that name, see :class:`Method`.
+
+    Raises:
+        SettingsError: another function has the name.
+    """
 
     def register(function: F) -> F:
+        taken = METHODS.get(name)
+        if taken is not None and _place(taken.function) != _place(function):
+            raise SettingsError(
+                f"{_place(function)} registers as method {name!r}, which {_place(taken.function)} has: choose another."
+            )
         METHODS[name] = Method(settings, function)
         return function
 
     return register
+
+
+def _place(function: Function) -> str:
+    return f"{function.__module__}.{getattr(function, '__qualname__', repr(function))}"
 
 
 def method_settings(name: str, values: dict[str, Any]) -> Settings:

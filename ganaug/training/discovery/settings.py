@@ -19,7 +19,7 @@ class DiscoverySettings(Settings):
     """
 
     num_directions: int = setting(64, "K, how many directions to look for", least=2)
-    direction_matrix: MatrixKind = setting(  # noqa: RUF009 (a field)
+    direction_matrix: MatrixKind = setting(
         "unit", "random and coordinate are baselines, which do not learn; given measures directions that exist"
     )
     reconstructor: Literal["auto", "lenet", "resnet18"] = setting(

@@ -82,11 +82,11 @@ def test_a_new_method_goes_from_recipe_to_pack(last, tmp_path):
 
 
 def test_a_method_may_give_a_whole_pack(last):
-    @method("last", LastSettings)
+    @method("whole", LastSettings)
     def find(generator, settings, device, show_progress) -> DirectionPack:
         return DirectionPack(torch.eye(8)[:1], generator=generator, names={"first": 0}, method={"name": "own"})
 
-    pack = find_directions(tiny(), "last")
+    pack = find_directions(tiny(), "whole")
     assert pack.index("first") == 0 and pack.method == {"name": "own"}
 
 

@@ -45,7 +45,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganaug.data import fashion_mnist, images_in_folder
-from ganaug.evaluation import predict, redrawing_error, train_classifier
+from ganaug.evaluation import predict, reconstruction_error, train_classifier
 from ganaug.inversion import Latents
 from ganaug.packs import DirectionPack
 from ganaug.transforms import LatentShift
@@ -164,7 +164,7 @@ def why(data: Images, pack: DirectionPack, options: argparse.Namespace) -> Itera
         classifier = train_classifier(data.images, data.labels, steps=options.judge_steps, device=options.device)
     some = with_latents(few(data, 200, SEARCH_SEED), pack)
     assert some.latents is not None
-    redrawn = redrawing_error(pack, some.images)
+    redrawn = reconstruction_error(pack, some.images)
     for reach in MAGNITUDES:
         settings = {**LATENT["LatentShift any"], "direction": list(range(pack.num_directions))}
         shift = LatentShift(**settings, pack=pack, p=1.0, magnitude=(-reach, reach))

@@ -96,7 +96,7 @@ def label_figures(pack: DirectionPack, recipe: Recipe, options: argparse.Namespa
     hits = [label_hits(generator, d, classifier, magnitudes=[-3.0, 3.0], **common) for d in directions]
     yield "label", statistics.mean(sum(pair) / (2 * samples) for pair in hits)
     ranges = safe_ranges(generator, directions, classifier, grid=6, show_progress=False, **common)
-    yield "safe", statistics.mean(0.0 if interval is None else interval[1] - interval[0] for interval in ranges)
+    yield "safe", statistics.mean(high - low for low, high in ranges)
     if segmenter is not None:
         changes = [
             measure_change(generator, d, (-3.0, 3.0), classifier=classifier, segmenter=segmenter, samples=100)

@@ -112,3 +112,23 @@ def read_dataset(name: str, root: str | Path, *, train: bool = True) -> Labelled
     if name not in DATASETS:
         raise DataError(f"there is no data set {name!r}; choose one of {', '.join(DATASETS)}.")
     return DATASETS[name](root, train=train)
+
+
+def read_labelled(images: str, *, train: bool = True) -> LabelledImages:
+    """The data set that ``NAME:FOLDER`` names, as in ``"digits:DATA"``.
+
+    Args:
+        images: NAME is a key of :data:`DATASETS`, FOLDER the folder of the data sets.
+        train: its training images, or its test images.
+
+    Raises:
+        DataError: no such data set, or no data set at all.
+        FileNotFoundError: it is not in the folder.
+    """
+    name, colon, folder = images.partition(":")
+    if colon and folder and (name in DATASETS or not Path(images).is_dir()):
+        return read_dataset(name, folder, train=train)
+    raise DataError(
+        f"labelled images are given as NAME:FOLDER, NAME one of {', '.join(DATASETS)}, got {images!r}. Folders of "
+        "class subfolders are not read here yet."
+    )

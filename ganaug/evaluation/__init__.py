@@ -1,26 +1,38 @@
 """Measuring packs: RCA, DVN, label preservation, what a direction changes and where."""
 
 from ganaug.evaluation.change import Change, measure_change
+from ganaug.evaluation.descriptors import DescriptionReport, describe
 from ganaug.evaluation.dvn import direction_variation_naturalness
-from ganaug.evaluation.judges import find_object, predict, train_classifier, train_segmenter
+from ganaug.evaluation.inverted import InversionReport, evaluate_inverted
+from ganaug.evaluation.judges import ConvNet, find_object, predict, train_classifier, train_segmenter
 from ganaug.evaluation.labels import InvertedImages, invert_images, label_hits, safe_ranges
 from ganaug.evaluation.masks import PseudoMasks, pseudo_masks
 from ganaug.evaluation.rca import reconstructor_accuracy
-from ganaug.evaluation.reconstruction import redrawing_error
+from ganaug.evaluation.reconstruction import reconstruction_error
+from ganaug.evaluation.report import Cosines, EvaluationReport, cosines, evaluate
 
 __all__ = [
     "Change",
+    "ConvNet",
+    "Cosines",
+    "DescriptionReport",
+    "EvaluationReport",
+    "InversionReport",
     "InvertedImages",
     "PseudoMasks",
+    "cosines",
+    "describe",
     "direction_variation_naturalness",
+    "evaluate",
+    "evaluate_inverted",
     "find_object",
     "invert_images",
     "label_hits",
     "measure_change",
     "predict",
     "pseudo_masks",
+    "reconstruction_error",
     "reconstructor_accuracy",
-    "redrawing_error",
     "safe_ranges",
     "train_classifier",
     "train_segmenter",

@@ -32,27 +32,27 @@ class InvertedImages(NamedTuple):
     images: Tensor
     labels: Tensor
     latents: Tensor
-    redrawn: Tensor
+    reconstructed: Tensor
 
 
 @torch.no_grad()
 def invert_images(
     pack: DirectionPack, images: Tensor, labels: Tensor, *, batch_size: int = 250, precision: str = "bfloat16"
 ) -> InvertedImages:
-    """Find the latents of real images ``(N, C, H, W)`` uint8 with labels ``(N,)``, and redraw them.
+    """Find the latents of real images ``(N, C, H, W)`` uint8 with labels ``(N,)``, and reconstruct them.
 
     Raises:
         PackError: the pack has no encoder.
     """
-    latents, redrawn = [], []
+    latents, reconstructed = [], []
     device = pack.generator.device
     seen, labels = to_float(images).to(device), labels.to(device)
     for batch, given in zip(seen.split(batch_size), labels.split(batch_size), strict=True):
         found, classes = invert(pack, batch, given)
         with autocast(device, precision):
-            redrawn.append(pack.generator(found, classes).float())
+            reconstructed.append(pack.generator(found, classes).float())
         latents.append(found)
-    return InvertedImages(seen, labels, torch.cat(latents), torch.cat(redrawn))
+    return InvertedImages(seen, labels, torch.cat(latents), torch.cat(reconstructed))
 
 
 @torch.no_grad()
@@ -88,7 +88,7 @@ def label_hits(
         with autocast(generator.device, precision):
             images = generator(latents + magnitude * direction, labels).float()
         if real is not None:
-            images = (real.images[:samples] + images - real.redrawn[:samples]).clamp(-1, 1)
+            images = (real.images[:samples] + images - real.reconstructed[:samples]).clamp(-1, 1)
         return predict(classifier, images, precision=precision)
 
     known = labels if real is None else real.labels[:samples]
@@ -108,15 +108,15 @@ def safe_ranges(
     seed: int = 1,
     real: InvertedImages | None = None,
     show_progress: bool = True,
-) -> list[tuple[float, float] | None]:
+) -> list[tuple[float, float]]:
     """For each direction the interval of magnitudes over which the label stays readable.
 
     From zero outwards in steps of ``max_magnitude / grid``, both ways, as long as the 95% confidence bound of the
-    label's agreement stays at ``rate`` or above; None where the first step fails both ways. With ``real``, the change
-    is made to those images; see :func:`label_hits`.
+    label's agreement stays at ``rate`` or above; ``(0, 0)`` where the first step fails both ways. With ``real``, the
+    change is made to those images; see :func:`label_hits`.
     """
     step = max_magnitude / grid
-    ranges: list[tuple[float, float] | None] = []
+    ranges = []
     for direction in tqdm(directions, "safe ranges", leave=False, disable=not show_progress):
         reach = {}
         for sign in (-1, 1):
@@ -129,5 +129,5 @@ def safe_ranges(
                 if wilson_lower_bound(hits[0], samples) < rate:
                     break
                 reach[sign] = magnitude
-        ranges.append((reach[-1], reach[1]) if reach[1] > reach[-1] else None)
+        ranges.append((reach[-1], reach[1]))
     return ranges

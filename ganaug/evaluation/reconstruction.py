@@ -11,7 +11,7 @@ from ganaug.packs import DirectionPack
 
 
 @torch.no_grad()
-def redrawing_error(
+def reconstruction_error(
     pack: DirectionPack, images: Tensor | None = None, *, samples: int = 1000, batch_size: int = 250, seed: int = 4
 ) -> float:
     """Mean absolute difference between images and G(E(image)), as a share of full scale.
@@ -35,6 +35,6 @@ def redrawing_error(
         batches = [to_float(batch).to(generator.device) for batch in images[:samples].split(batch_size)]
     errors = []
     for batch in batches:
-        redrawn = generator(*invert(pack, batch))
-        errors.append((redrawn - batch).abs().mean((1, 2, 3)) / 2)
+        reconstructed = generator(*invert(pack, batch))
+        errors.append((reconstructed - batch).abs().mean((1, 2, 3)) / 2)
     return torch.cat(errors).mean().item()

@@ -1,156 +1,355 @@
-"""What ``ganaug evaluate`` prints."""
+"""Reports, and the one of ``evaluate``: how far a pack's directions keep the label, and what they change."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from torch import nn
 
-from ganaug.data import read_dataset
+from ganaug.data import LabelledImages, read_labelled
 from ganaug.devices import in_channels_last
 from ganaug.errors import PackError
 from ganaug.evaluation.change import measure_change
 from ganaug.evaluation.dvn import direction_variation_naturalness
 from ganaug.evaluation.judges import find_object, predict, train_classifier, train_segmenter
-from ganaug.evaluation.labels import invert_images, label_hits, safe_ranges
-from ganaug.packs import DirectionPack
+from ganaug.evaluation.labels import InvertedImages, invert_images, label_hits, safe_ranges
+from ganaug.files import write_json
+from ganaug.generators import Generator
+from ganaug.packs import Direction, DirectionPack
+
+Interval = tuple[float, float]
+COLUMNS = (("label", 7), ("mask_iou", 9), ("outside", 8), ("inside", 7))
+FRESH_GRID = 11
+"""Magnitudes over an interval at which labels are read where there are no masks."""
 
 
-def evaluate_pack(
+class Report(ABC):
+    """What a measurement found, a dataclass: as text, as JSON, in two files, or put into the pack."""
+
+    @abstractmethod
+    def table(self) -> str:
+        """For people to read."""
+
+    @abstractmethod
+    def add_to(self, pack: DirectionPack, *, command: str) -> None:
+        """Put the figures into the pack, with the command that prints them; nothing is written to disk."""
+
+    def _figures(self) -> dict[str, Any]:
+        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(cast(Any, self))}
+
+    def to_json(self) -> str:
+        """All figures, as one JSON object."""
+        return json.dumps(self._figures(), indent=2)
+
+    def save(self, directory: str | Path) -> Path:
+        """Write ``report.json`` and ``report.txt`` into a folder, made if need be; returns the folder."""
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "report.json", self._figures())
+        (folder / "report.txt").write_text(self.table() + "\n", encoding="utf-8")
+        return folder
+
+
+def _plain(value: Any) -> Any:
+    """A field of a report, dataclasses within it included, as JSON holds it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+class Cosines(NamedTuple):
+    """How alike the directions of a pack are: |cosine| of two, its mean, the largest, and which two have that."""
+
+    mean: float
+    largest: float
+    pair: tuple[int, int]
+
+    def __str__(self) -> str:
+        first, second = self.pair
+        return f"|cosine| of two directions: mean {self.mean:.3f}, largest {self.largest:.3f} ({first} and {second})"
+
+
+def cosines(pack: DirectionPack) -> Cosines:
+    """How alike the directions of a pack of two or more are."""
+    if len(pack) < 2:
+        raise PackError(f"pack {pack.name!r} has one direction, and cosines are of two.")
+    found = (pack.directions @ pack.directions.T).abs().fill_diagonal_(0)
+    count = len(found)
+    first, second = divmod(int(found.argmax()), count)
+    return Cosines(found.sum().item() / (count * (count - 1)), found.max().item(), (first, second))
+
+
+@dataclass
+class Row:
+    """One direction: ``interval`` None where it changes the label at every magnitude measured, and no figures then."""
+
+    index: int
+    label: str
+    interval: Interval | None
+    figures: dict[str, float]
+
+
+@dataclass
+class EvaluationReport(Report):
+    """What :func:`evaluate` found.
+
+    Attributes:
+        dataset: the images that the judges were trained on.
+        classifier: share of the real test images that the classifier reads right.
+        segmenter: mean IoU of the segmenter on 2,000 real test images; None without masks.
+        inverted: how many real test images are shifted, where labels are read off these; None for fresh images.
+        unshifted: share of unshifted samples read as their label; None for an unconditional generator.
+        rate: label agreement that safe ranges keep.
+        safe_ranges: of every direction, ``(0, 0)`` where the label is kept nowhere; None if not measured.
+        rows: one for each direction asked for.
+    """
+
+    dataset: str
+    classifier: float
+    segmenter: float | None
+    inverted: int | None
+    unshifted: float | None
+    rate: float
+    safe_ranges: list[Interval] | None
+    rows: list[Row]
+
+    def table(self) -> str:
+        """Judges, then one line for each direction."""
+        return "\n".join([*self._judges(), *self._directions()])
+
+    def _judges(self) -> Iterator[str]:
+        yield (
+            f"judge: a classifier trained on real {self.dataset} reads {self.classifier:.4f} of the real test images "
+            "right"
+        )
+        if self.segmenter is not None:
+            yield (
+                f"judge: a segmenter trained on the known masks reaches IoU {self.segmenter:.4f} on 2,000 real test "
+                "images"
+            )
+        if self.inverted is not None:
+            yield (
+                f"an unconditional generator with an encoder: labels are read off {self.inverted} real test images, "
+                "shifted"
+            )
+        if self.unshifted is not None:
+            yield f"unshifted samples read as their label: {self.unshifted:.4f}"
+        if self.safe_ranges is not None:
+            usable = sum(interval != (0.0, 0.0) for interval in self.safe_ranges)
+            yield f"{usable} of {len(self.safe_ranges)} directions have a safe range at rate {self.rate}"
+
+    def _directions(self) -> Iterator[str]:
+        dvn = any("dvn" in row.figures for row in self.rows)
+        head = f"{'direction':>22} {'range':>14} {'label':>7} {'mask_iou':>9} {'outside':>8} {'inside':>7}"
+        yield head + (f" {'dvn':>6}" if dvn else "")
+        for row in self.rows:
+            if row.interval is None:
+                yield f"{row.label:>22} changes the label at every magnitude measured"
+                continue
+            (low, high), figures = row.interval, row.figures
+            cells = [f"{figures[key]:{width}.4f}" if key in figures else " " * width for key, width in COLUMNS]
+            end = f" {figures['dvn']:6.3f}" if dvn else ""
+            yield f"{row.label:>22} {low:+6.2f},{high:+6.2f}  " + " ".join(cells) + end
+
+    def add_to(self, pack: DirectionPack, *, command: str) -> None:
+        """Put safe ranges and figures into the pack, with the command that prints them."""
+        if self.safe_ranges is not None:
+            for direction, interval in zip(pack, self.safe_ranges, strict=True):
+                direction.safe_range = interval
+        for row in self.rows:
+            if row.interval is not None:
+                pack.add_scores(
+                    row.index, {key: round(value, 4) for key, value in row.figures.items()}, command=command
+                )
+
+
+def evaluate(
     pack: DirectionPack,
-    root: str | Path,
+    images: str,
     *,
-    dataset: str,
-    indices: Sequence[int],
-    interval: tuple[float, float] | None = None,
+    directions: Iterable[str | int] | None = None,
+    interval: Interval | None = None,
     samples: int = 1000,
     measure_ranges: bool = False,
     rate: float = 0.95,
     dvn: bool = False,
     judge_steps: int = 1000,
     seed: int = 0,
-    command: str = "",
-) -> Iterator[str]:
-    """Measure directions with judges trained on real images; put the figures into ``pack.scores``.
+    device: str | torch.device | None = None,
+    show_progress: bool = True,
+) -> EvaluationReport:
+    """Measure directions with judges trained on real images; the pack stays as it is.
 
     Labels are read off fresh images of a class-conditional generator. An unconditional one can only change real images
     in a classifier's pipeline, so with an encoder they are read off inverted real test images.
 
     Args:
-        root: folder of the data sets.
-        dataset: which one, a key of :data:`DATASETS`; its images have the generator's size and channels, its labels
-            are the generator's.
-        indices: the directions to measure.
+        images: ``NAME:FOLDER``, see :func:`ganaug.data.read_labelled`; of the generator's size and channels, with the
+            generator's labels.
+        directions: names or indices; the named ones by default, or all where none has a name.
         interval: of the uniform magnitudes; each direction's safe range by default.
-        samples: fresh latents per direction.
-        measure_ranges: measure all safe ranges first and put them into the pack; see :func:`safe_ranges`.
+        samples: fresh latents, or real images, for each direction.
+        measure_ranges: measure the safe ranges of all directions first; see :func:`safe_ranges`.
+        rate: label agreement that a safe range must keep.
         dvn: also measure direction variation naturalness.
         judge_steps: training steps of the classifier and of the segmenter.
-        command: kept beside the figures, so that they can be printed again.
-
-    Yields:
-        Lines to print.
+        seed: of judges and draws.
+        device: where judges and networks run; where the generator is by default.
 
     Raises:
         PackError: the images are not the generator's, or safe ranges are wanted and the classifier does not read
             unshifted samples at the rate.
+        DataError: no such data set.
     """
-    training, test = (read_dataset(dataset, root, train=train) for train in (True, False))
-    generator = in_channels_last(pack.generator)
-    if training.images.shape[1:] != (generator.channels, generator.image_size, generator.image_size):
-        raise PackError(
-            f"{dataset} has images of {tuple(training.images.shape[1:])}, which are not pack {pack.name!r}'s."
+    training, test = (read_labelled(images, train=train) for train in (True, False))
+    check_images(pack, training, images.partition(":")[0])
+    wanted = [pack[direction] for direction in directions or sorted(pack.names.values()) or range(len(pack))]
+    with _running_on(pack, device) as generator:
+        classifier, segmenter, right, iou = _judges(training, test, judge_steps, seed, generator.device, show_progress)
+        real = None
+        if generator.num_classes == 0 and pack.has_encoder:
+            chosen = torch.randperm(len(test.images), generator=torch.Generator().manual_seed(seed))[:samples]
+            real, samples = invert_images(pack, test.images[chosen], test.labels[chosen]), len(chosen)
+        measured = _Measured(generator, classifier, segmenter, real, samples, seed, training if dvn else None)
+        unshifted = measured.unshifted(pack) if generator.num_classes else None
+        safe = measured.safe_ranges(pack, rate, unshifted, show_progress) if measure_ranges else None
+        rows = []
+        for direction in wanted:
+            given = interval or (_usable(direction) if safe is None else _reach(safe[direction.index]))
+            figures = {} if given is None else measured.figures(direction, given)
+            rows.append(Row(direction.index, direction.label, given, figures))
+    name, shifted = images.partition(":")[0], None if real is None else samples
+    return EvaluationReport(name, right, iou, shifted, unshifted, rate, safe, rows)
+
+
+class _Measured(NamedTuple):
+    """What figures are measured with."""
+
+    generator: Generator
+    classifier: nn.Module
+    segmenter: nn.Module | None
+    real: InvertedImages | None
+    samples: int
+    seed: int
+    natural: LabelledImages | None
+
+    def unshifted(self, pack: DirectionPack) -> float:
+        """Share of unshifted samples that are read as their label."""
+        hits = label_hits(
+            self.generator,
+            pack.directions[0],
+            self.classifier,
+            magnitudes=[0.0],
+            samples=self.samples,
+            seed=self.seed + 1,
         )
-    classifier = train_classifier(training.images, training.labels, seed=seed, steps=judge_steps)
-    right = (predict(classifier, test.images) == test.labels).float().mean().item()
-    yield f"judge: a classifier trained on real {dataset} reads {right:.4f} of the real test images right"
-    segmenter = None
-    if training.masks is not None and test.masks is not None:
-        segmenter = train_segmenter(training.images, training.masks, seed=seed, steps=judge_steps)
-        found, true = find_object(segmenter, test.images[:2000]), test.masks[:2000] > 127
-        iou = ((found & true).sum((1, 2, 3)) / (found | true).sum((1, 2, 3)).clamp(min=1)).mean().item()
-        yield f"judge: a segmenter trained on the known masks reaches IoU {iou:.4f} on 2,000 real test images"
-    real = None
-    if generator.num_classes == 0 and pack.has_encoder:
-        chosen = torch.randperm(len(test.images), generator=torch.Generator().manual_seed(seed))[:samples]
-        real = invert_images(pack, test.images[chosen], test.labels[chosen])
-        samples = len(chosen)
-        yield f"an unconditional generator with an encoder: labels are read off {samples} real test images, shifted"
-    unshifted = label_hits(generator, pack.directions[0], classifier, magnitudes=[0.0], samples=samples, seed=seed + 1)
-    if generator.num_classes:
-        yield f"unshifted samples read as their label: {unshifted[0] / samples:.4f}"
-    if measure_ranges:
-        if generator.num_classes and unshifted[0] < rate * samples:
+        return hits[0] / self.samples
+
+    def safe_ranges(
+        self, pack: DirectionPack, rate: float, unshifted: float | None, show_progress: bool
+    ) -> list[Interval]:
+        if unshifted is not None and unshifted < rate:
             raise PackError(
-                f"the classifier reads {unshifted[0] / samples:.4f} of unshifted samples as their label, less than the "
-                f"rate of {rate} that safe ranges must keep. Train it longer (--judge-steps), or lower --rate."
+                f"the classifier reads {unshifted:.4f} of unshifted samples as their label, less than the rate of "
+                f"{rate} that safe ranges must keep. Train it longer (--judge-steps), or lower --rate."
             )
-        count = min(samples, 400)
-        reach = max(direction.range[1] for direction in pack)
-        measured = safe_ranges(
-            generator,
+        return safe_ranges(
+            self.generator,
             pack.directions,
-            classifier,
+            self.classifier,
             rate=rate,
-            max_magnitude=reach,
-            samples=count,
-            seed=seed + 3,
-            real=real,
+            max_magnitude=max(direction.range[1] for direction in pack),
+            samples=min(self.samples, 400),
+            seed=self.seed + 3,
+            real=self.real,
+            show_progress=show_progress,
         )
-        for direction, safe_range in zip(pack, measured, strict=True):
-            direction.safe_range = safe_range or (0.0, 0.0)
-        yield f"{len(pack.usable())} of {pack.num_directions} directions have a safe range at rate {rate}"
-    yield f"{'direction':>22} {'range':>14} {'label':>7} {'mask_iou':>9} {'outside':>8} {'inside':>7}" + (
-        f" {'dvn':>6}" if dvn else ""
-    )
-    for index in indices:
-        if interval is None and not pack[index].is_usable:
-            yield f"{pack[index].label:>22} changes the label at every magnitude measured"
-            continue
-        low, high = interval or pack[index].reach
-        row: dict[str, float] = {}
-        if segmenter is not None and real is None:
-            change = measure_change(
-                generator,
-                pack.directions[index],
-                (low, high),
-                classifier=classifier,
-                segmenter=segmenter,
-                samples=samples,
-                seed=seed + 2,
-            )
-            row = change._asdict()
+
+    def figures(self, direction: Direction, interval: Interval) -> dict[str, float]:
+        """Of one direction, over magnitudes of an interval."""
+        low, high = interval
+        seed = self.seed + 2
+        if self.segmenter is not None and self.real is None:
+            figures = measure_change(
+                self.generator,
+                direction.vector,
+                interval,
+                classifier=self.classifier,
+                segmenter=self.segmenter,
+                samples=self.samples,
+                seed=seed,
+            )._asdict()
         else:
-            grid = [low + (high - low) * k / 10 for k in range(11)]
+            grid = [low + (high - low) * k / (FRESH_GRID - 1) for k in range(FRESH_GRID)]
             hits = label_hits(
-                generator,
-                pack.directions[index],
-                classifier,
+                self.generator,
+                direction.vector,
+                self.classifier,
                 magnitudes=grid,
-                samples=samples,
-                seed=seed + 2,
-                real=real,
+                samples=self.samples,
+                seed=seed,
+                real=self.real,
             )
-            row = {"label": sum(hits) / (len(grid) * samples)}
-        if dvn:
-            row["dvn"] = direction_variation_naturalness(generator, pack.directions[index], training.images, seed=seed)
-        pack.add_scores(index, {key: round(value, 4) for key, value in row.items()}, command=command)
-        cells = [f"{row[key]:{width}.4f}" if key in row else " " * width for key, width in COLUMNS]
-        yield (
-            f"{pack[index].label:>22} {low:+6.2f},{high:+6.2f}  "
-            + " ".join(cells)
-            + (f" {row['dvn']:6.3f}" if dvn else "")
-        )
+            figures = {"label": sum(hits) / (len(grid) * self.samples)}
+        if self.natural is not None:
+            figures["dvn"] = direction_variation_naturalness(
+                self.generator, direction.vector, self.natural.images, seed=self.seed
+            )
+        return figures
 
 
-def pairwise_cosines(pack: DirectionPack) -> str:
-    """How alike the directions of a pack of two or more are: a line to print."""
-    cosines = (pack.directions @ pack.directions.T).abs().fill_diagonal_(0)
-    count = len(cosines)
-    first, second = divmod(int(cosines.argmax()), count)
-    mean, largest = cosines.sum().item() / (count * (count - 1)), cosines.max().item()
-    return f"|cosine| of two directions: mean {mean:.3f}, largest {largest:.3f} ({first} and {second})"
+def check_images(pack: DirectionPack, images: LabelledImages, name: str) -> None:
+    """``PackError`` unless labelled images have the size and channels of the pack's generator."""
+    generator = pack.generator
+    if images.images.shape[1:] != (generator.channels, generator.image_size, generator.image_size):
+        raise PackError(f"{name} has images of {tuple(images.images.shape[1:])}, which are not pack {pack.name!r}'s.")
 
 
-COLUMNS = (("label", 7), ("mask_iou", 9), ("outside", 8), ("inside", 7))
+@contextmanager
+def _running_on(pack: DirectionPack, device: str | torch.device | None) -> Iterator[Generator]:
+    """The pack's generator in channels_last on a device, and its encoder there too; both are put back afterwards."""
+    home = pack.generator.device
+    networks = [network for network in (pack.generator, pack.encoder) if network is not None]
+    for network in networks:
+        network.to(home if device is None else device)
+    try:
+        yield in_channels_last(pack.generator)
+    finally:
+        for network in networks:
+            network.to(home)
+
+
+def _judges(
+    training: LabelledImages, test: LabelledImages, steps: int, seed: int, device: torch.device, show_progress: bool
+) -> tuple[nn.Module, nn.Module | None, float, float | None]:
+    """The classifier, the segmenter where masks are known, and how good both are on the real test images."""
+    classifier = train_classifier(
+        training.images, training.labels, seed=seed, steps=steps, device=device, show_progress=show_progress
+    )
+    right = (predict(classifier, test.images) == test.labels).float().mean().item()
+    if training.masks is None or test.masks is None:
+        return classifier, None, right, None
+    segmenter = train_segmenter(
+        training.images, training.masks, seed=seed, steps=steps, device=device, show_progress=show_progress
+    )
+    found, true = find_object(segmenter, test.images[:2000]), test.masks[:2000] > 127
+    iou = ((found & true).sum((1, 2, 3)) / (found | true).sum((1, 2, 3)).clamp(min=1)).mean().item()
+    return classifier, segmenter, right, iou
+
+
+def _usable(direction: Direction) -> Interval | None:
+    return direction.reach if direction.is_usable else None
+
+
+def _reach(safe_range: Interval) -> Interval | None:
+    return None if safe_range == (0.0, 0.0) else safe_range

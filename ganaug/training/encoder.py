@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from ganaug.devices import autocast, default_device, in_channels_last
 from ganaug.errors import EncoderTrainingError
-from ganaug.evaluation import redrawing_error
+from ganaug.evaluation import reconstruction_error
 from ganaug.generators import Encoder, Generator
 from ganaug.images import to_float
 from ganaug.packs import DirectionPack
@@ -142,7 +142,7 @@ def train_pack_encoder(
     )
     pack.generator.to("cpu")
     pack.encoder_method = {**chosen.to_dict(), "command": command}
-    pack.scores["reconstruction_error"] = round(redrawing_error(pack), 4)
+    pack.scores["reconstruction_error"] = round(reconstruction_error(pack), 4)
     pack.scores["reconstruction_error_command"] = command
     return pack
 

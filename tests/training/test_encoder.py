@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ganaug.errors import EncoderTrainingError, GeneratorError, PackError, SettingsError
-from ganaug.evaluation import redrawing_error
+from ganaug.evaluation import reconstruction_error
 from ganaug.generators import Generator
 from ganaug.images import to_uint8
 from ganaug.packs import DirectionPack
@@ -45,10 +45,10 @@ def test_it_recovers_latents_and_classes(num_classes):
     assert read is None if labels is None else (read == labels).float().mean() > 0.95
     assert not encoder.training and not any(p.requires_grad for p in encoder.parameters())
     pack = DirectionPack(torch.eye(2), generator=generator, encoder=encoder)
-    assert redrawing_error(pack, samples=100) < 0.06
-    assert redrawing_error(pack, to_uint8(generator(latents, labels)), samples=100) < 0.06
+    assert reconstruction_error(pack, samples=100) < 0.06
+    assert reconstruction_error(pack, to_uint8(generator(latents, labels)), samples=100) < 0.06
     with pytest.raises(PackError, match="has no encoder"):
-        redrawing_error(DirectionPack(torch.eye(2), generator=generator))
+        reconstruction_error(DirectionPack(torch.eye(2), generator=generator))
 
 
 def test_real_images_without_labels_make_it_better_on_them():
@@ -114,7 +114,7 @@ def test_a_pack_gets_an_encoder_with_how_it_was_made_and_how_well_it_does(tmp_pa
     assert pack.encoder.weights_sha256() == train_encoder(waves(4), **TINY | {"steps": 5, "hidden": 8}).weights_sha256()
     assert pack.scores == {
         "rca": 0.5,
-        "reconstruction_error": round(redrawing_error(pack), 4),
+        "reconstruction_error": round(reconstruction_error(pack), 4),
         "reconstruction_error_command": "ganaug train-encoder x",
     }
     real = torch.zeros(3, 1, 16, 16, dtype=torch.uint8)

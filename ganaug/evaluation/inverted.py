@@ -1,0 +1,110 @@
+"""What LatentShift does to real test images that it inverts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ganaug.data import read_labelled
+from ganaug.evaluation.judges import find_object, predict, train_classifier, train_segmenter
+from ganaug.evaluation.reconstruction import reconstruction_error
+from ganaug.evaluation.report import Report, check_images
+from ganaug.images import to_float
+from ganaug.inversion import invert
+from ganaug.packs import DirectionPack
+from ganaug.transforms import LatentShift
+
+
+@dataclass
+class InversionReport(Report):
+    """What :func:`evaluate_inverted` found.
+
+    Attributes:
+        title: what was shifted, and how.
+        figures: ``label before`` the shift; ``reconstructed``, the mean absolute error of the images reconstructed
+            without a shift; of a class-conditional generator ``class read by the encoder`` (how often rightly),
+            ``label, class given`` and ``label, class read`` after the shift, of an unconditional one ``label``; where
+            masks are known ``mask_iou`` and ``outside`` (mean absolute change outside the object). Shares of 1.
+    """
+
+    title: str
+    figures: dict[str, float]
+
+    def table(self) -> str:
+        """The title, then one line for each figure."""
+        return "\n".join([self.title, *(f"  {name:28} {value:.4f}" for name, value in self.figures.items())])
+
+    def add_to(self, pack: DirectionPack, *, command: str) -> None:
+        """Put the figures into ``pack.scores`` as ``real ...``, with the command that prints them."""
+        for name, value in self.figures.items():
+            pack.scores[f"real {name}"], pack.scores[f"real {name}_command"] = round(value, 4), command
+
+
+def evaluate_inverted(
+    pack: DirectionPack,
+    images: str,
+    *,
+    direction: str | int = "background",
+    blend: str = "add",
+    samples: int = 1000,
+    judge_steps: int = 1000,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+) -> InversionReport:
+    """Shift real test images as ``LatentShift(source="invert")`` does, and read them with judges of real images.
+
+    Args:
+        images: ``NAME:FOLDER``, see :func:`ganaug.data.read_labelled`.
+        direction: a name or an index.
+        blend: see :class:`~ganaug.transforms.LatentShift`.
+        samples: real test images.
+        judge_steps: training steps of each judge.
+        seed: of which images are taken, and of the shifts.
+        device: where judges and networks run; the CPU by default.
+
+    Raises:
+        TransformError, PackError: the pack has no encoder, or no such direction; the images are not the generator's.
+        DataError: no such data set.
+    """
+    target = torch.device(device or "cpu")
+    shift = LatentShift(direction, pack=pack, p=1.0, source="invert", blend=blend)
+    training, test = (read_labelled(images, train=train) for train in (True, False))
+    name = images.partition(":")[0]
+    check_images(pack, training, name)
+    chosen = torch.randperm(len(test.images), generator=torch.Generator().manual_seed(seed))[:samples]
+    real, labels = test.images[chosen].to(target), test.labels[chosen]
+    classifier = train_classifier(training.images, training.labels, steps=judge_steps, device=target)
+    segmenter = None
+    if training.masks is not None:
+        segmenter = train_segmenter(training.images, training.masks, steps=judge_steps, device=target)
+
+    def agreement(pictures: torch.Tensor) -> float:
+        return (predict(classifier, pictures) == labels).float().mean().item()
+
+    figures = {"label before": agreement(real), "reconstructed": reconstruction_error(pack, real, samples=len(real))}
+    with torch.no_grad():
+        _, read = invert(pack, to_float(real))
+    if read is not None:
+        figures["class read by the encoder"] = (read.cpu() == labels).float().mean().item()
+    for given in (labels.to(target), None) if pack.num_classes else (labels.to(target),):
+        torch.manual_seed(seed)
+        shifted = shift(real) if given is None else shift(real, given)[0]
+        key = "label" if not pack.num_classes else "label, class read" if given is None else "label, class given"
+        figures[key] = agreement(shifted)
+        if given is not None and segmenter is not None:
+            figures |= _object_kept(segmenter, real, shifted)
+    title = f"{pack.name}, {direction}, blend={blend}, {len(real)} real test images of {name}"
+    return InversionReport(title, figures)
+
+
+def _object_kept(segmenter: torch.nn.Module, images: torch.Tensor, shifted: torch.Tensor) -> dict[str, float]:
+    """How well the object's mask stays, and how much changes outside of it, of uint8 images."""
+    first, second = find_object(segmenter, images), find_object(segmenter, shifted)
+    both, either = (first & second).sum((1, 2, 3)), (first | second).sum((1, 2, 3))
+    change = (shifted.float() - images.float()).abs().mean(1, keepdim=True).cpu() / 255
+    outside = ~(first | second)
+    return {
+        "mask_iou": (both / either.clamp(min=1)).mean().item(),
+        "outside": ((change * outside).sum((1, 2, 3)) / outside.sum((1, 2, 3)).clamp(min=1)).mean().item(),
+    }

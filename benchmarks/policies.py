@@ -214,7 +214,11 @@ def trained(
     network: Callable[[int, int], nn.Module] = small_network,
     device: str = "cpu",
 ) -> tuple[nn.Module, float]:
-    """A network trained under a policy, and milliseconds an image that the policy took."""
+    """A network trained under a policy, and milliseconds an image that the policy took.
+
+    Not ``ganaug.evaluation.train_classifier``: that crops at random, takes no policy and no mixed labels, and its
+    figures are not those in results.
+    """
     torch.manual_seed(seed)
     model = network(data.images.shape[1], 10).to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-2)

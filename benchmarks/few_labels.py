@@ -45,13 +45,11 @@ from harness import (
 from policies import (
     LATENT,
     Images,
-    accuracy,
-    build,
     identity,
     jsonable,
     small_network,
     strengths,
-    trained,
+    tested,
     uses_generator,
     with_latents,
 )
@@ -138,15 +136,11 @@ def run(options: argparse.Namespace) -> None:
             data = few(training, per_class, seed)
             shares = {name: SHARE if name in LATENT else value for name, value in strength.items()}
             reach = next((value for name, value in strength.items() if name in LATENT), 0.0)
-            how = {"banks": options.banks, "bank_size": options.bank_size, "magnitude": (-reach, reach)}
-            built = build(policy, shares, pack, **how)
-            if built.shift is not None:
-                data = with_latents(data, pack)
-            learned, cost = trained(built, data, steps=options.steps, seed=seed, network=network, device=options.device)
-            judged = test if kind == "test" else few(training, per_class, seed, validation=True)
-            found = accuracy(learned, judged)
-            print(f"{kind:6} {policy:30} {per_class:4} a class, seed {seed:3}: {found:.4f}", flush=True)
-            return {"accuracy": found, "augment_ms": round(cost, 3)}
+            judged = {"accuracy": test if kind == "test" else few(training, per_class, seed, validation=True)}
+            how = {"magnitude": (-reach, reach), "seed": seed, "network": network, "device": options.device}
+            row = tested(policy, shares, pack, data, judged, options, **how)
+            print(f"{kind:6} {policy:30} {per_class:4} a class, seed {seed:3}: {row['accuracy']:.4f}", flush=True)
+            return row
 
         return measured_once(options.out, about, measure, device=options.device)["accuracy"]
 
@@ -206,7 +200,7 @@ def report(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = script_parser(__doc__, "data", "device", "report", out="few_labels.jsonl")
+    parser = script_parser(__doc__, "data", "device", "banks", "bank-size", "report", out="few_labels.jsonl")
     parser.add_argument("--dataset", choices=("fashion-mnist", "cifar10"), default="fashion-mnist")
     parser.add_argument("--pack", help="a pack with an encoder")
     parser.add_argument("--labels", type=int, nargs="+", default=list(LABELS))
@@ -214,10 +208,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--judge-steps", type=int, default=1000)
-    parser.add_argument(
-        "--banks", type=Path, default=Path("runs/banks"), help="folder of latent banks, where one is used"
-    )
-    parser.add_argument("--bank-size", type=int, default=20_000)
     quick = {"labels": [10], "seeds": 1, "steps": 40, "judge_steps": 60, "bank_size": 500}
     options = parse(parser, "data", "pack", quick=quick, quickly="10 labels a class, one seed, few steps")
     if not options.report:

@@ -33,6 +33,8 @@ SHARED: dict[str, dict[str, Any]] = {
     "data": {"type": Path, "help": "folder of the data sets"},
     "device": {"default": "cpu"},
     "seed": {"type": int, "default": 0},
+    "banks": {"type": Path, "default": Path("runs/banks"), "help": "folder of latent banks"},
+    "bank-size": {"type": int, "default": 20_000},
     "report": {"action": "store_true", "help": "only the table of what is in --out"},
 }
 

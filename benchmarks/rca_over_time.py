@@ -5,8 +5,8 @@
     python benchmarks/rca_over_time.py training/mnist.toml --plot
 
 Each variant trains for --minutes on the recipe's generator, K and reconstructor, and its schedule is told the number of
-steps that fit, measured on twenty steps first. RCA is measured on 2,000 fresh pairs, off the clock, ten times. All of
-them take our step: what its speed is worth is benchmarks/discovery_speed.py's to say.
+steps that fit, by the median of twenty steps first. RCA is measured on 2,000 fresh pairs, off the clock, ten times. All
+of them take our step: what its speed is worth is benchmarks/discovery_speed.py's to say.
 
 published    the published code's settings: Adam at 1e-4 for directions and reconstructor alike, constant, 32 pairs
 recipe       the recipe's own
@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness import RESULTS, append_row, matching, provenance, read_rows, script_parser
+from harness import RESULTS, alternating, append_row, matching, provenance, read_rows, script_parser
 from torch import Tensor
 from torch.utils.benchmark import timer
 from tqdm.auto import tqdm
@@ -79,13 +79,8 @@ def grown(run: Run, settings: dict[str, Any], batch_size: int) -> Run:
 
 
 def seconds_a_step(generator: Generator, settings: dict[str, Any]) -> float:
-    run = Run(generator, DiscoverySettings.from_mapping(settings))
-    for _ in range(5):
-        run.train_step()
-    began = timer()
-    for _ in range(20):
-        run.train_step()
-    return (timer() - began) / 20
+    step = Run(generator, DiscoverySettings.from_mapping(settings)).train_step
+    return alternating({"step": step}, runs=20)["step"]
 
 
 def curve(variant: str, recipe: Recipe, options: argparse.Namespace) -> Iterator[dict[str, Any]]:

@@ -58,15 +58,12 @@ from policies import (
     LATENT,
     MIXING,
     Images,
-    accuracy,
     available,
-    build,
     identity,
     jsonable,
     strengths,
-    trained,
+    tested,
     uses_generator,
-    with_latents,
 )
 from torch import Tensor
 
@@ -143,16 +140,14 @@ class Bench:
         def measure() -> dict[str, float]:
             root, reach = self.options.data, self.options.magnitude
             data = broad(root, True) if policy == EVERYTHING else biased(root, size, bias, data_seed)
-            how = {"banks": self.options.banks, "bank_size": self.options.bank_size}
-            built = build(policy, strength, self.pack, magnitude=None if reach is None else (-reach, reach), **how)
-            if built.shift is not None and built.shift.source == "invert":
-                data = with_latents(data, self.pack)
-            network, milliseconds = trained(built, data, steps=self.options.steps, seed=seed)
-            row = {"accuracy": accuracy(network, biased(root, size, bias, data_seed, validation=True))}
+            validation = biased(root, size, bias, data_seed, validation=True)
+            judged = {"accuracy": validation}
             if kind == "test":
-                row |= {"validation": row["accuracy"], "accuracy": accuracy(network, broad(root, False))}
+                judged = {"validation": validation, "accuracy": broad(root, False)}
+            within = None if reach is None else (-reach, reach)
+            row = tested(policy, strength, self.pack, data, judged, self.options, magnitude=within, seed=seed)
             print(f"{kind:6} {policy:34} bias {bias} n {size:5} seed {seed:3}: {row['accuracy']:.4f}", flush=True)
-            return {**row, "augment_ms": round(milliseconds, 3)}
+            return row
 
         return measured_once(self.options.out, about, measure)["accuracy"]
 
@@ -336,7 +331,7 @@ def draw_curves(
 
 
 def main() -> None:
-    parser = script_parser(__doc__, "data", "report", out="shortcut.jsonl")
+    parser = script_parser(__doc__, "data", "banks", "bank-size", "report", out="shortcut.jsonl")
     parser.add_argument("--generator", choices=("broad", "unlabelled", "biased"), default="broad")
     parser.add_argument("--pack", default="digits", help="the pack of that generator")
     parser.add_argument("--magnitude", type=float, help="instead of safe ranges: uniform within so many latent units")
@@ -347,8 +342,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--curves", action="store_true", help="also other biases and sizes, with three seeds")
-    parser.add_argument("--banks", type=Path, default=Path("runs/banks"), help="folder of the latent banks")
-    parser.add_argument("--bank-size", type=int, default=20_000)
     parser.add_argument("--write", type=Path, metavar="FOLDER", help="only write the training set of seed 0 there")
     quick = {"seeds": 1, "steps": 60, "size": 200, "bank_size": 500}
     quick["policies"] = ["none", EVERYTHING, "RandAugment", "samples", "LatentShift backgrounds"]

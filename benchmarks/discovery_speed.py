@@ -25,27 +25,19 @@ from __future__ import annotations
 import argparse
 import copy
 import ctypes
-import importlib.util
-import json
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
-from unittest import mock
 
-import numpy as np
 import torch
+from harness import Loop, alternating, alternating_loops, append_row, looping, nothing, resident, script_parser
+from published import PlainReconstructor, plain_step, published_train
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models import resnet18
 
 from ganaug.evaluation import reconstructor_accuracy
 from ganaug.generators import SNGAN, BigGAN, Generator, ProGAN
@@ -57,9 +49,6 @@ from ganaug.training.recipe import read_recipe
 OURS = {"ours, bfloat16": "bfloat16", "ours, float32": "float32"}
 PLAIN, PUBLISHED = "transcription, float32", "published, float32"
 RECIPE = Path(__file__).parents[1] / "training" / "mnist.toml"
-
-Train = Callable[[int, Callable[[], object]], object]
-"""Takes that many steps and calls the function after each."""
 
 
 # -- what is compared ---------------------------------------------------------------------------------------------
@@ -83,211 +72,9 @@ def random_generator(options: argparse.Namespace, widths: list[int]) -> Generato
     return generator.freeze()
 
 
-def stepping(step: Callable[[], object]) -> Train:
-    def train(steps: int, after_step: Callable[[], object]) -> None:
-        for _ in range(steps):
-            step()
-            after_step()
-
-    return train
-
-
 def our_run(generator: Generator, settings: DiscoverySettings, device: str) -> Run:
     """As ``discover`` begins."""
     return Run(copy.deepcopy(generator).freeze().to(device).to(memory_format=torch.channels_last), settings, None)
-
-
-def plain_images(generator: nn.Module, latents: Tensor, labels: Tensor | None) -> Tensor:
-    """What the generator draws, by the layers of SN-GAN's table 4 as torch has them: nothing folded or reordered."""
-    if not isinstance(generator, SNGAN):
-        images: Tensor = generator(latents, labels)
-        return images
-    x = generator.dense(latents).unflatten(1, (-1, generator.bottom_size, generator.bottom_size))
-    for block in generator.blocks:
-        h = F.interpolate(F.relu(plain_norm(block.norm1, x, labels), inplace=True), scale_factor=2)
-        h = F.conv2d(h, block.conv1.weight, block.conv1.bias, padding=1)
-        h = F.relu(plain_norm(block.norm2, h, labels), inplace=True)
-        h = F.conv2d(h, block.conv2.weight, block.conv2.bias, padding=1)
-        x = h + block.shortcut(F.interpolate(x, scale_factor=2))
-    return generator.to_image(F.relu(plain_norm(generator.norm, x, labels), inplace=True)).tanh()
-
-
-def plain_norm(norm: nn.BatchNorm2d, x: Tensor, labels: Tensor | None) -> Tensor:
-    out = F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
-    if not hasattr(norm, "gain"):
-        return out
-    return out * norm.gain(labels)[:, :, None, None] + norm.offset(labels)[:, :, None, None]
-
-
-def plain_generator(generator: Generator, device: str) -> Generator:
-    """A copy for :func:`plain_images` whose weights require gradients, as a network just loaded does."""
-    latents, labels = generator.sample_latents(2), generator.sample_labels(2)
-    torch.testing.assert_close(
-        plain_images(generator, latents, labels), generator(latents, labels), atol=1e-4, rtol=1e-4
-    )
-    return copy.deepcopy(generator).eval().requires_grad_(True).to(device).to(memory_format=torch.contiguous_format)
-
-
-def plain_reconstructor(kind: str, channels: int, num_directions: int, width: int) -> nn.ModuleDict:
-    """LeNet or ResNet-18 over a pair of images, with a head for the direction and one for the magnitude."""
-    if kind == "resnet18":
-        features: nn.Module = resnet18()
-        features.conv1 = nn.Conv2d(2 * channels, 64, 7, stride=2, padding=3, bias=False)
-        features.fc = nn.Identity()
-        heads = [nn.Linear(512, num_directions), nn.Linear(512, 1)]
-    else:
-        layers: list[nn.Module] = []
-        for before, after in pairwise((2 * channels, 6 * width, 16 * width, 120 * width)):
-            layers += [nn.Conv2d(before, after, 5), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
-        features = nn.Sequential(*layers[:-1], nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        inner = 84 * width
-        heads = [
-            nn.Sequential(nn.Linear(120 * width, inner), nn.BatchNorm1d(inner), nn.ReLU(), nn.Linear(inner, outputs))
-            for outputs in (num_directions, 1)
-        ]
-    return nn.ModuleDict({"features": features, "direction": heads[0], "magnitude": heads[1]})
-
-
-def plain_step(
-    generator: Generator, settings: argparse.Namespace, device: str
-) -> tuple[Callable[[], float], nn.Linear, nn.ModuleDict]:
-    """The paper's algorithm, written down without a thought for speed.
-
-    Returns a function that takes a step and returns its accuracy; and what learns, directions as columns and the parts
-    of the reconstructor.
-    """
-    torch.manual_seed(0)
-    generator = plain_generator(generator, device)
-    columns = nn.Linear(settings.directions, generator.latent_dim, bias=False).to(device)
-    nn.init.normal_(columns.weight, std=0.1)
-    reconstructor = plain_reconstructor(
-        settings.reconstructor, generator.channels, settings.directions, settings.reconstructor_width
-    ).to(device)
-    optimizers = [torch.optim.Adam(network.parameters(), lr=1e-4) for network in (columns, reconstructor)]
-
-    def step() -> float:
-        for network in (generator, columns, reconstructor):
-            network.zero_grad()
-        latents = torch.randn(settings.batch, generator.latent_dim).to(device)
-        labels = generator.sample_labels(settings.batch)
-        indices = torch.randint(settings.directions, (settings.batch,), device=device)
-        magnitudes = 12 * torch.rand(settings.batch, device=device) - 6
-        magnitudes = torch.where(magnitudes < 0, magnitudes.clamp(max=-0.5), magnitudes.clamp(min=0.5))
-        one_hot = torch.zeros(settings.batch, settings.directions, device=device)
-        for row in range(settings.batch):
-            one_hot[row, indices[row]] = magnitudes[row]
-
-        shift = F.linear(one_hot, F.normalize(columns.weight, dim=0))
-        images = plain_images(generator, latents, labels)
-        shifted = plain_images(generator, latents + shift, labels)
-        features = reconstructor["features"](torch.cat([images, shifted], dim=1))
-        logits, predicted = reconstructor["direction"](features), reconstructor["magnitude"](features)[:, 0]
-        direction_loss = F.cross_entropy(logits, indices)
-        magnitude_loss = 0.25 * F.l1_loss(predicted, magnitudes)
-        loss = direction_loss + magnitude_loss
-        loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-        accuracy = (logits.argmax(1) == indices).float().mean()
-        shown = [value.item() for value in (accuracy, loss, direction_loss, magnitude_loss)]
-        return shown[0]
-
-    return step, columns, reconstructor
-
-
-# -- the authors' code --------------------------------------------------------------------------------------------
-
-
-class StandIn(nn.Module):
-    """Our generator as the authors' trainer expects one."""
-
-    def __init__(self, generator: Generator) -> None:
-        super().__init__()
-        self.generator = generator
-        self.dim_z = self.dim_shift = generator.latent_dim
-
-    def forward(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
-        return plain_images(self.generator, z, classes)
-
-    def gen_shifted(self, z: Tensor, shift: Tensor, classes: Tensor | None = None) -> Tensor:
-        return self(z + shift, classes)
-
-
-class BigGANStandIn(StandIn):
-    """The trainer takes a generator for class-conditional when its class has BigGAN in its name."""
-
-    def mixed_classes(self, count: int) -> Tensor | None:
-        return self.generator.sample_labels(count)
-
-
-@contextmanager
-def published_modules(path: Path) -> Iterator[SimpleNamespace]:
-    """Import the authors' modules, with stand-ins for what only their logging and plots need, if it is missing."""
-    missing = [name for name in ("matplotlib", "scipy", "tensorboardX") if importlib.util.find_spec(name) is None]
-    with ExitStack() as stack:
-        for name in [*missing, *(["scipy.stats"] if "scipy" in missing else [])]:
-            sys.modules[name] = mock.MagicMock()
-            stack.callback(sys.modules.pop, name)
-        sys.path.append(str(path))
-        stack.callback(sys.path.remove, str(path))
-        modules = ("latent_deformator", "latent_shift_predictor", "trainer")
-        yield SimpleNamespace(**{name: importlib.import_module(name) for name in modules})
-
-
-@contextmanager
-def todays_torch(device: str) -> Iterator[None]:
-    """Let the authors' code of 2020 run: NumPy has lost ``product``, and on a CPU nothing may go to CUDA."""
-    with ExitStack() as stack:
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
-        if not hasattr(np, "product"):
-            stack.enter_context(mock.patch.object(np, "product", np.prod, create=True))
-        if device == "cpu":
-            for kind in (Tensor, nn.Module):
-                stack.enter_context(mock.patch.object(kind, "cuda", lambda self, *_, **__: self))
-            for name in ("rand", "randint", "randn", "zeros"):
-                stack.enter_context(mock.patch.object(torch, name, staying_on_cpu(getattr(torch, name))))
-        yield
-
-
-def staying_on_cpu(factory: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def call(*arguments: object, **options: object) -> Tensor:
-        if options.get("device") == "cuda":
-            options["device"] = "cpu"
-        return factory(*arguments, **options)
-
-    return call
-
-
-def published_train(generator: Generator, options: argparse.Namespace) -> Train:
-    """The authors' ``Trainer.train``, whole, but for its log: that is where a step ends, and our clock stands there."""
-    torch.manual_seed(0)
-    wrap = BigGANStandIn if generator.num_classes else StandIn
-    stand_in = wrap(plain_generator(generator, options.device))
-    with published_modules(options.published) as code, todays_torch(options.device):
-        # "unit" directions are their PROJECTIVE; their LeNet of width 2 is our width 1.
-        deformator = code.latent_deformator.LatentDeformator(
-            shift_dim=generator.latent_dim,
-            input_dim=options.directions,
-            type=code.latent_deformator.DeformatorType.PROJECTIVE,
-            random_init=True,
-        )
-        if options.reconstructor == "lenet":
-            predictor = code.latent_shift_predictor.LeNetShiftPredictor(
-                options.directions, generator.channels, width=2 * options.reconstructor_width
-            )
-        else:
-            predictor = code.latent_shift_predictor.LatentShiftPredictor(options.directions)
-    stand_in, deformator, predictor = (network.to(options.device) for network in (stand_in, deformator, predictor))
-
-    def train(steps: int, after_step: Callable[[], object]) -> None:
-        with tempfile.TemporaryDirectory() as folder, todays_torch(options.device):
-            params = code.trainer.Params(n_steps=steps, batch_size=options.batch, directions_count=options.directions)
-            trainer = code.trainer.Trainer(params, out_dir=folder)
-            trainer.log = lambda *_: after_step()
-            trainer.train(stand_in, deformator, predictor)
-
-    return train
 
 
 # -- measuring ----------------------------------------------------------------------------------------------------
@@ -298,16 +85,16 @@ def variants(options: argparse.Namespace) -> list[str]:
     return [*OURS, PLAIN, *([PUBLISHED] if published else [])]
 
 
-def build(name: str, options: argparse.Namespace) -> Train:
+def build(name: str, options: argparse.Namespace) -> Loop:
     if name in OURS:
         return our_train(options, options.widths, precision=OURS[name])
     generator = random_generator(options, options.widths)
     if name == PUBLISHED:
         return published_train(generator, options)
-    return stepping(plain_step(generator, options, options.device)[0])
+    return looping(plain_step(generator, options, options.device)[0])
 
 
-def our_train(options: argparse.Namespace, widths: list[int], **settings: object) -> Train:
+def our_train(options: argparse.Namespace, widths: list[int], **settings: object) -> Loop:
     chosen = DiscoverySettings.from_mapping(
         {
             "num_directions": options.directions,
@@ -317,41 +104,10 @@ def our_train(options: argparse.Namespace, widths: list[int], **settings: object
             **settings,
         }
     )
-    return stepping(our_run(random_generator(options, widths), chosen, options.device).train_step)
+    return looping(our_run(random_generator(options, widths), chosen, options.device).train_step)
 
 
-def nothing() -> None:
-    pass
-
-
-def synchronize(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-
-
-def alternating(trains: Mapping[str, Train], *, steps: int, device: str) -> dict[str, float]:
-    """Median seconds of a step of each, the steps taken in turn; one round first is not counted."""
-    *inner, outer = trains
-    seconds: dict[str, list[float]] = {name: [] for name in trains}
-    start = time.perf_counter()
-
-    def lap(name: str) -> None:
-        nonlocal start
-        synchronize(device)
-        seconds[name].append(time.perf_counter() - start)
-        start = time.perf_counter()
-
-    def others() -> None:
-        lap(outer)
-        for name in inner:
-            trains[name](1, nothing)
-            lap(name)
-
-    trains[outer](steps + 1, others)
-    return {name: statistics.median(values[1:]) for name, values in seconds.items()}
-
-
-def gigaflop(train: Train) -> float:
+def gigaflop(train: Loop) -> float:
     with FlopCounterMode(display=False) as counter:
         train(1, nothing)
     return counter.get_total_flops() / 1e9
@@ -360,7 +116,7 @@ def gigaflop(train: Train) -> float:
 def peak(size: int, device: str) -> float:
     """GFLOP a second of a square bfloat16 matrix product."""
     left, right = torch.randn(2, size, size, device=device).bfloat16()
-    seconds = alternating({"product": stepping(lambda: left @ right)}, steps=7, device=device)
+    seconds = alternating({"product": lambda: left @ right}, runs=7)
     return 2 * size**3 / seconds["product"] / 1e9
 
 
@@ -372,7 +128,7 @@ def step(options: argparse.Namespace) -> None:
     print(f"step    peak: {best:,.0f} GFLOP/s, bfloat16 product of {options.peak_size} x {options.peak_size} matrices")
     trains = {name: build(name, options) for name in variants(options)}
     work = {name: gigaflop(train) for name, train in trains.items()}
-    seconds = alternating(trains, steps=options.steps, device=options.device)
+    seconds = alternating_loops(trains, runs=options.steps)
     ours = seconds[next(iter(OURS))]
     for name, value in seconds.items():
         print(
@@ -381,13 +137,7 @@ def step(options: argparse.Namespace) -> None:
         )
 
 
-def resident(field: str) -> int:
-    """KiB of this process: VmRSS now, VmHWM at most."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(field)).split()[1])
-
-
-def memory_beyond(train: Train, device: str) -> float:
+def memory_beyond(train: Loop, device: str) -> float:
     """MiB that three steps need at most, beyond what this process holds before the first."""
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
@@ -421,7 +171,7 @@ def growth(options: argparse.Namespace) -> None:
     for title, rows in tables.items():
         trains = {str(value): train for value, train in rows.items()}
         work = {name: gigaflop(train) for name, train in trains.items()}
-        seconds = alternating(trains, steps=options.steps, device=options.device)
+        seconds = alternating_loops(trains, runs=options.steps)
         for before, name in pairwise([next(iter(trains)), *trains]):
             print(
                 f"growth  {title:10} {name:>4} {seconds[name]:9.4f} s, {work[name]:8,.1f} GFLOP; to the row above: "
@@ -442,7 +192,6 @@ def rca(options: argparse.Namespace) -> None:
     run = our_run(generator, settings, options.device)
     one_step, columns, parts = plain_step(generator, paper, options.device)
 
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.unlink(missing_ok=True)
     print(f"rca     {recipe.name}, K = {settings.num_directions}: seconds to RCA {options.target} on 2,000 fresh pairs")
 
@@ -456,18 +205,6 @@ def rca(options: argparse.Namespace) -> None:
     seconds = reach("ours", run.train_step, our_rca, settings.steps, cap, options)
     cap = min(cap, options.max_ratio * seconds)
     reach("transcription", one_step, plain_rca, 1_000_000, cap, options)
-
-
-class PlainReconstructor(nn.Module):
-    """The transcription's reconstructor, called as ours."""
-
-    def __init__(self, parts: nn.ModuleDict) -> None:
-        super().__init__()
-        self.parts = parts
-
-    def forward(self, images: Tensor, shifted: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.parts["features"](torch.cat([images, shifted], dim=1))
-        return self.parts["direction"](features), self.parts["magnitude"](features)[:, 0]
 
 
 def accuracy(generator: Generator, rows: Tensor, reconstructor: nn.Module, precision: str) -> float:
@@ -493,8 +230,7 @@ def reach(
         seconds += time.perf_counter() - start
         taken += 250
         rca = measure()
-        with options.out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"run": name, "seconds": round(seconds, 3), "step": taken, "rca": rca}) + "\n")
+        append_row(options.out, {"run": name, "seconds": round(seconds, 3), "step": taken, "rca": rca})
     verdict = "reached" if rca >= options.target else "NOT reached"
     print(f"rca     {name:14} {verdict} after {seconds:8,.1f} s and {taken:6,} steps: RCA {rca:.4f}", flush=True)
     return seconds
@@ -519,7 +255,7 @@ def describe(options: argparse.Namespace) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__, "device")
     parser.add_argument("--generator", choices=["sngan", "biggan", "progan"], default="sngan")
     parser.add_argument("--pixels", type=int, default=128, help="of BigGAN and ProGAN")
     parser.add_argument("--channels", type=int, default=3, help="this and the next three of SN-GAN")
@@ -531,7 +267,6 @@ def main() -> None:
     parser.add_argument("--reconstructor", choices=["lenet", "resnet18"], default="lenet")
     parser.add_argument("--reconstructor-width", type=int, default=1, help="of the LeNet; ResNet-18 takes 1 only")
     parser.add_argument("--steps", type=int, default=10, help="that each median is taken over")
-    parser.add_argument("--device", default="cpu")
     parser.add_argument("--peak-size", type=int, default=4096)
     parser.add_argument("--published", type=Path, help="checkout of the authors' code")
     parts = {"step": step, "memory": memory, "growth": growth, "rca": rca}

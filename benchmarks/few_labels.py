@@ -20,27 +20,39 @@ moves it.
 from __future__ import annotations
 
 import argparse
-import sys
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from harness import (
+    append_row,
+    best_strengths,
+    check_no_two,
+    header,
+    line,
+    matching,
+    measured_once,
+    parse,
+    provenance,
+    read_rows,
+    script_parser,
+    show,
+    spread,
+)
 from policies import (
     LATENT,
     Images,
-    accuracy,
-    build,
     identity,
     jsonable,
     small_network,
     strengths,
-    trained,
+    tested,
     uses_generator,
     with_latents,
 )
-from rows import RESULTS, append_row, check_no_two, interval, matching, provenance, read_rows
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -110,49 +122,40 @@ def few(data: Images, per_class: int, seed: int, *, validation: bool = False) ->
 
 
 def run(options: argparse.Namespace) -> None:
-    rows = read_rows(options.out)
     pack = DirectionPack.from_pretrained(options.pack)
     training, test = (dataset(options.dataset, options.data, train) for train in (True, False))
     network = wide_resnet16 if options.dataset == "cifar10" else small_network
 
-    def measure(kind: str, policy: str, strength: Mapping[str, Any], per_class: int, seed: int) -> float:
+    def run_once(kind: str, policy: str, strength: Mapping[str, Any], per_class: int, seed: int) -> float:
         about = {"dataset": options.dataset, "kind": kind, "policy": policy, "per_class": per_class, "seed": seed}
         about |= {"steps": options.steps}
         about |= {"pack": f"{pack.name} {identity(pack)}" if uses_generator(policy) else ""}
         about |= {"strength": jsonable(strength)}
-        if found := matching(rows, **about):
-            return found[0]["accuracy"]
-        data = few(training, per_class, seed)
-        shares = {name: SHARE if name in LATENT else value for name, value in strength.items()}
-        reach = next((value for name, value in strength.items() if name in LATENT), 0.0)
-        built = build(policy, shares, pack, banks=options.banks, bank_size=options.bank_size, magnitude=(-reach, reach))
-        if built.shift is not None:
-            data = with_latents(data, pack)
-        learned, cost = trained(built, data, steps=options.steps, seed=seed, network=network, device=options.device)
-        judged = test if kind == "test" else few(training, per_class, seed, validation=True)
-        row = {**about, "accuracy": accuracy(learned, judged)}
-        row |= {"augment_ms": round(cost, 3), **provenance(options.device)}
-        append_row(options.out, row)
-        rows.append(row)
-        print(f"{kind:6} {policy:30} {per_class:4} a class, seed {seed:3}: {row['accuracy']:.4f}", flush=True)
-        return row["accuracy"]
+
+        def measure() -> dict[str, float]:
+            data = few(training, per_class, seed)
+            shares = {name: SHARE if name in LATENT else value for name, value in strength.items()}
+            reach = next((value for name, value in strength.items() if name in LATENT), 0.0)
+            judged = {"accuracy": test if kind == "test" else few(training, per_class, seed, validation=True)}
+            how = {"magnitude": (-reach, reach), "seed": seed, "network": network, "device": options.device}
+            row = tested(policy, shares, pack, data, judged, options, **how)
+            print(f"{kind:6} {policy:30} {per_class:4} a class, seed {seed:3}: {row['accuracy']:.4f}", flush=True)
+            return row
+
+        return measured_once(options.out, about, measure, device=options.device)["accuracy"]
 
     for per_class in options.labels:
+
+        def searched(name: str, value: Any, per_class: int = per_class) -> float:
+            return run_once("search", name, {name: value}, per_class, SEARCH_SEED)
+
         for policy in options.policies:
-            chosen = {}
-            for name in policy.split(" + "):
-                values = MAGNITUDES if name in LATENT else strengths(name)
-                scores = [
-                    measure("search", name, {name: value}, per_class, SEARCH_SEED)
-                    for value in values
-                    if len(values) > 1
-                ]
-                chosen[name] = values[max(range(len(scores)), key=scores.__getitem__)] if scores else values[0]
+            chosen = best_strengths(policy, lambda name: MAGNITUDES if name in LATENT else strengths(name), searched)
             for seed in range(options.seeds):
-                measure("test", policy, chosen, per_class, seed)
+                run_once("test", policy, chosen, per_class, seed)
     about = {"kind": "why", "pack": f"{pack.name} {identity(pack)}", "dataset": options.dataset}
     about |= {"judge_steps": options.judge_steps}
-    if not matching(rows, **about):
+    if not matching(read_rows(options.out), **about):
         for reasons in why(training, pack, options):
             append_row(options.out, {**about, **reasons, **provenance(options.device)})
 
@@ -181,29 +184,23 @@ def report(rows: Sequence[Mapping[str, Any]]) -> str:
         tests = matching(rows, kind="test", dataset=name)
         check_no_two(tests, "policy", "per_class", "seed")
         counts = sorted({row["per_class"] for row in tests})
-        lines += [f"| {name}: test accuracy | " + " | ".join(f"{count} a class" for count in counts) + " |"]
-        lines += ["| --- |" + " --- |" * len(counts)]
+        lines.append(header(f"{name}: test accuracy", *(f"{count} a class" for count in counts)))
         for policy in dict.fromkeys(row["policy"] for row in tests):
             cells = []
             for count in counts:
                 found = [row["accuracy"] for row in matching(tests, policy=policy, per_class=count)]
-                mean, half = interval(found) if found else (float("nan"), 0.0)
-                cells.append(f"{mean:.3f} ± {half:.3f} ({len(found)})")
-            lines.append(f"| {policy} | " + " | ".join(cells) + " |")
+                cells.append(f"{spread(found or [math.nan])} ({len(found)})")
+            lines.append(line(policy, *cells))
         lines.append("")
-    lines += ["| pack | magnitude within | label read before | after | moved by | redrawn differs by |"]
-    lines += ["| --- | --- | --- | --- | --- | --- |"]
-    lines += [
-        f"| {row['pack']} | {row['magnitude']:g} | {row['label_before']:.3f} | {row['label_after']:.3f} "
-        f"| {row['moved']:.3f} | {row['redrawn']:.3f} |"
-        for row in matching(rows, kind="why")
-    ]
+    lines.append(header("pack", "magnitude within", "label read before", "after", "moved by", "redrawn differs by"))
+    for row in matching(rows, kind="why"):
+        figures = [f"{row[name]:.3f}" for name in ("label_before", "label_after", "moved", "redrawn")]
+        lines.append(line(row["pack"], f"{row['magnitude']:g}", *figures))
     return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of the data sets")
+    parser = script_parser(__doc__, "data", "device", "banks", "bank-size", "report", out="few_labels.jsonl")
     parser.add_argument("--dataset", choices=("fashion-mnist", "cifar10"), default="fashion-mnist")
     parser.add_argument("--pack", help="a pack with an encoder")
     parser.add_argument("--labels", type=int, nargs="+", default=list(LABELS))
@@ -211,27 +208,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--judge-steps", type=int, default=1000)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument(
-        "--banks", type=Path, default=Path("runs/banks"), help="folder of latent banks, where one is used"
-    )
-    parser.add_argument("--bank-size", type=int, default=20_000)
-    parser.add_argument("--out", type=Path, default=RESULTS / "few_labels.jsonl")
-    parser.add_argument("--report", action="store_true", help="only the table of what is in --out")
-    parser.add_argument("--quick", action="store_true", help="10 labels a class, one seed, few steps, into runs/quick")
-    if "--quick" in sys.argv:
-        parser.set_defaults(
-            labels=[10], seeds=1, steps=40, judge_steps=60, bank_size=500, out=Path("runs/quick/few_labels.jsonl")
-        )
-    options = parser.parse_args()
+    quick = {"labels": [10], "seeds": 1, "steps": 40, "judge_steps": 60, "bank_size": 500}
+    options = parse(parser, "data", "pack", quick=quick, quickly="10 labels a class, one seed, few steps")
     if not options.report:
-        if options.data is None or options.pack is None:
-            parser.error("--data (the folder of the data sets) and --pack are needed")
         run(options)
-    lines = report(read_rows(options.out))
-    print(lines)
-    if options.report:
-        options.out.with_suffix(".md").write_text(lines + "\n", encoding="utf-8")
+    show(report(read_rows(options.out)), options)
 
 
 if __name__ == "__main__":

@@ -14,15 +14,13 @@ plan    what ``ganaug train --dry-run`` says of a discovery with these settings 
 from __future__ import annotations
 
 import argparse
-import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from discovery_speed import resident
+from harness import alternating, resident, script_parser, this_cpu
+from torch.utils.benchmark import timer
 
 from ganaug.devices import autocast
 from ganaug.generators import Generator, ProGAN, StyleGAN2
@@ -45,24 +43,19 @@ def settings(options: argparse.Namespace, recompute: str) -> dict[str, Any]:
     }
 
 
-def seconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
-
-
 @torch.no_grad()
 def images(generator: Generator, variant: str) -> float:
     if variant == "fused bfloat16":
         generator = generator.fused().to(memory_format=torch.channels_last)
     with autocast("cpu", variant.split()[-1]):
-        return seconds(lambda: generator(generator.sample_latents(4)))
+        started = timer()
+        generator(generator.sample_latents(4))
+        return timer() - started
 
 
 def step(generator: Generator, variant: str, options: argparse.Namespace) -> float:
     run = Run(generator, DiscoverySettings.from_mapping(settings(options, variant.split()[-1])))
-    run.train_step()
-    return statistics.median(seconds(run.train_step) for _ in range(3))
+    return alternating({"step": run.train_step}, runs=3)["step"]
 
 
 def measure(name: str, part: str, variant: str, options: argparse.Namespace) -> None:
@@ -78,7 +71,7 @@ def measure(name: str, part: str, variant: str, options: argparse.Namespace) -> 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--size", type=int, default=1024, help="pixels")
     parser.add_argument("--only", nargs="+", choices=GENERATORS, default=list(GENERATORS))
     parser.add_argument("--parts", nargs="+", choices=VARIANTS, default=list(VARIANTS))
@@ -92,8 +85,7 @@ def main() -> None:
         measure(*options.measure, options)
         return
     print(
-        f"torch {torch.__version__}, CPU ({torch.backends.cpu.get_cpu_capability()}), {torch.get_num_threads()} "
-        f"thread(s); {options.size} pixels, K = {options.directions}, {options.micro_batches} micro-batches",
+        f"{this_cpu()}; {options.size} pixels, K = {options.directions}, {options.micro_batches} micro-batches",
         flush=True,
     )
     for name in options.only:

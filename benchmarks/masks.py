@@ -18,14 +18,14 @@ as the literature on saliency has it;  mae  mean absolute error of the mask.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from harness import check_no_two, header, interval, line, matching, measured_once, parse, read_rows, script_parser, show
 from policies import identity
-from rows import RESULTS, append_row, check_no_two, interval, matching, provenance, read_rows
 from skimage.filters import threshold_otsu
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
@@ -55,7 +55,7 @@ def otsu(images: Tensor) -> Tensor:
     return bright ^ larger
 
 
-def measured(found: Tensor, masks: Tensor) -> dict[str, float]:
+def figures(found: Tensor, masks: Tensor) -> dict[str, float]:
     """The figures of masks found, ``(N, 1, H, W)`` bool, beside true ones in [0, 255]."""
     true = masks > 127
     both, either = (found & true).sum((1, 2, 3)), (found | true).sum((1, 2, 3))
@@ -69,7 +69,6 @@ def measured(found: Tensor, masks: Tensor) -> dict[str, float]:
 
 
 def run(options: argparse.Namespace) -> None:
-    rows = read_rows(options.out)
     pack = DirectionPack.from_pretrained("digits")
     test = digits_on_photographs(options.data, train=False)
     images, masks = test.images[: options.samples], test.masks[: options.samples]
@@ -78,26 +77,33 @@ def run(options: argparse.Namespace) -> None:
             about = {"way": way, "seed": seed, "steps": options.steps, "images": options.images}
             about |= {"samples": options.samples, "pack": "", "settings": PSEUDO.get(way, {})}
             about |= {"pack": identity(pack)} if way in PSEUDO else {}
-            if matching(rows, **about) or (way == "Otsu" and seed):  # which learns nothing
-                continue
-            if way == "Otsu":
-                found = otsu(images)
-            else:
-                if way in PSEUDO:
-                    drawn = pseudo_masks(pack, count=options.images, seed=seed, **PSEUDO[way])
-                    training, given = drawn.images, drawn.masks
-                else:
-                    training, _, given = digits_on_photographs(options.data, train=True)
-                    chosen = torch.randperm(len(training), generator=torch.Generator().manual_seed(seed))
-                    training, given = (each[chosen[: options.images]] for each in (training, given))
-                network = train_segmenter(training, given, steps=options.steps, seed=seed)
-                found = find_object(network, images)
-            row = {**about, **measured(found, masks), **provenance()}
-            append_row(options.out, row)
-            rows.append(row)
-            print(way, seed, *(f"{name} {row[name]:.3f}" for name in FIGURES), flush=True)
-            if seed == 0 and way == "pseudo-masks":
-                picture(drawn.images, drawn.masks, images, found, options.out.with_suffix(".png"))
+            if way != "Otsu" or not seed:  # Otsu's threshold learns nothing
+                measured_once(options.out, about, partial(measured, way, seed, pack, images, masks, options))
+
+
+def measured(
+    way: str, seed: int, pack: DirectionPack, images: Tensor, masks: Tensor, options: argparse.Namespace
+) -> dict[str, float]:
+    found = figures(found_by(way, seed, pack, images, options), masks)
+    print(way, seed, *(f"{name} {value:.3f}" for name, value in found.items()), flush=True)
+    return found
+
+
+def found_by(way: str, seed: int, pack: DirectionPack, images: Tensor, options: argparse.Namespace) -> Tensor:
+    """Where the object of each image is, ``(N, 1, H, W)`` bool."""
+    if way == "Otsu":
+        return otsu(images)
+    if way in PSEUDO:
+        training, given, *_ = pseudo_masks(pack, count=options.images, seed=seed, **PSEUDO[way])
+    else:
+        training, _, given = digits_on_photographs(options.data, train=True)
+        chosen = torch.randperm(len(training), generator=torch.Generator().manual_seed(seed))
+        training, given = (each[chosen[: options.images]] for each in (training, given))
+    found = find_object(train_segmenter(training, given, steps=options.steps, seed=seed), images)
+    if seed == 0 and way == "pseudo-masks":
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        picture(training, given, images, found, options.out.with_suffix(".png"))
+    return found
 
 
 def picture(training: Tensor, given: Tensor, images: Tensor, found: Tensor, path: Path) -> None:
@@ -108,37 +114,27 @@ def picture(training: Tensor, given: Tensor, images: Tensor, found: Tensor, path
 
 def report(rows: Sequence[Mapping[str, Any]]) -> str:
     check_no_two(rows, "way", "seed")
-    lines = ["| masks from | IoU | F-measure | mean absolute error | seeds |", "| --- | --- | --- | --- | --- |"]
+    lines = [header("masks from", "IoU", "F-measure", "mean absolute error", "seeds")]
     for way in WAYS:
         found = matching(rows, way=way)
         if found:
             cells = [interval([row[name] for row in found]) for name in FIGURES]
             shown = [f"{mean:.3f} ± {half:.3f}" if len(found) > 1 else f"{mean:.3f}" for mean, half in cells]
-            lines.append(f"| {way} | " + " | ".join(shown) + f" | {len(found)} |")
+            lines.append(line(way, *shown, len(found)))
     return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of the data sets")
+    parser = script_parser(__doc__, "data", "report", out="masks.jsonl")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--images", type=int, default=5000, help="that a U-Net learns from")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--samples", type=int, default=2000, help="test composites")
-    parser.add_argument("--out", type=Path, default=RESULTS / "masks.jsonl")
-    parser.add_argument("--report", action="store_true", help="only the table of what is in --out")
-    parser.add_argument("--quick", action="store_true", help="one seed, few steps, into runs/quick")
-    if "--quick" in sys.argv:
-        parser.set_defaults(seeds=1, images=200, steps=50, samples=200, out=Path("runs/quick/masks.jsonl"))
-    options = parser.parse_args()
+    quick = {"seeds": 1, "images": 200, "steps": 50, "samples": 200}
+    options = parse(parser, "data", quick=quick, quickly="one seed, few steps")
     if not options.report:
-        if options.data is None:
-            parser.error("--data is missing: the folder of the data sets")
         run(options)
-    lines = report(read_rows(options.out))
-    print(lines)
-    if options.report:
-        options.out.with_suffix(".md").write_text(lines + "\n", encoding="utf-8")
+    show(report(read_rows(options.out)), options)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python benchmarks/methods.py --data DATA [--packs mnist digits faces] [--seeds 3] [--out ROWS]
     python benchmarks/methods.py --table
+    python benchmarks/methods.py --rca training/mnist.toml --out runs/rca-mnist [KEY=VALUE ...]
 
 Each method finds as many directions of the pack's generator as its recipe says. ``reconstructor`` and ``label-safe``
 (the same with label_weight=1, class-conditional generators only) take the recipe's settings with --steps steps.
@@ -18,6 +19,11 @@ outside  mean absolute change outside the object at -3 to 3, share of full scale
 dvn      direction variation naturalness, mean over two directions, the first and the middle one of the same
 
 Rows that are in --out already are not measured again. Seeds come outermost, so that a table of one seed is there first.
+
+--rca compares the method of a recipe with the paper's baselines on the same budget (Voynov & Babenko, ICML 2020, table
+1): it trains its own direction matrix, fixed random orthonormal directions, and the latent's axes; same reconstructor,
+steps, batch and learning rates, and KEY=VALUE replaces settings. The runs go into folders of --out, each can be
+interrupted and goes on when the script is called again, and the last lines are the table.
 """
 
 from __future__ import annotations
@@ -27,15 +33,16 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from rows import RESULTS, append_row, provenance, read_rows
+from harness import RESULTS, append_row, measured_once, provenance, read_rows, script_parser
 from torch import nn
 
 from ganaug.data import DATASETS, LabelledImages, read_dataset
+from ganaug.devices import default_device
 from ganaug.evaluation import (
     direction_variation_naturalness,
     invert_images,
@@ -46,11 +53,13 @@ from ganaug.evaluation import (
     train_segmenter,
 )
 from ganaug.packs import DirectionPack
-from ganaug.training import METHODS, find_directions, fresh_rca
+from ganaug.training import METHODS, discover, find_directions, fresh_rca
+from ganaug.training.discovery.checkpoint import CHECKPOINT_FILE
 from ganaug.training.recipe import Recipe, read_recipe
 
 RECIPES = Path(__file__).parent.parent / "training"
-NAMES = [*METHODS, "label-safe"]
+LEARNT_FIRST = ("reconstructor", "sefa", "ganspace", "contrastive", "random", "coordinate")
+NAMES = [*dict.fromkeys((*LEARNT_FIRST, *METHODS)), "label-safe"]
 STEPS = {"mnist": 1500, "digits": 1000, "faces": 1500}
 JUDGE_STEPS = {"mnist": 1000, "digits": 250, "faces": 250}
 FIGURES = ("rca", "cosine", "label", "safe", "outside", "dvn", "seconds")
@@ -143,37 +152,64 @@ def table(rows: list[dict[str, Any]]) -> None:
         print(f"{pack:8} {method:14} {len(seeds):5} " + " ".join(shown))
 
 
+def compare_rca(options: argparse.Namespace) -> None:
+    """The recipe's directions beside fixed ones, each with a reconstructor of its own."""
+    recipe = read_recipe(options.rca, options.settings)
+    generator = recipe.load_generator()
+    lines = []
+    for kind in (recipe.settings.direction_matrix, "random", "coordinate"):
+        out = options.out / kind
+        settings = {**recipe.settings.to_dict(), "direction_matrix": kind}
+        resume = (out / CHECKPOINT_FILE).exists()
+        rca = discover(generator, out=out, resume=resume, device=options.device, **settings).scores["rca"]
+        lines.append(f"  {kind:12} RCA {rca:.4f}")
+        row = {"recipe": recipe.name, "rca": rca, **settings, **provenance(str(default_device(options.device)))}
+        append_row(options.out / "results.jsonl", row)
+    steps, batch = recipe.settings.steps, recipe.settings.batch_size
+    print(f"{recipe.name}: K = {recipe.settings.num_directions}, {steps} steps of batch {batch}, 10,000 fresh pairs")
+    print("\n".join(lines))
+
+
+def measure_all(options: argparse.Namespace) -> None:
+    for seed in range(options.seeds):
+        for name in options.packs:
+            recipe = read_recipe(RECIPES / f"{name}.toml")
+            for method in options.methods:
+                if method != "label-safe" or recipe.load_generator().num_classes:
+                    about = {"pack": name, "method": method, "seed": seed}
+                    measured_once(options.out, about, partial(measured, recipe, method, seed, options))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--data", type=Path, help="folder of the data sets; without it only rca and cosine")
-    parser.add_argument("--out", type=Path, default=RESULTS / "methods.jsonl")
+    parser.add_argument("--out", type=Path, help="file of the rows, results/methods.jsonl by default; folder of --rca")
     parser.add_argument("--packs", nargs="+", default=["mnist", "digits", "faces"])
     parser.add_argument("--methods", nargs="+", default=NAMES, choices=NAMES)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, help=f"of the reconstructor method; {STEPS} by default")
     parser.add_argument("--judge-steps", type=int, help=f"{JUDGE_STEPS} by default")
     parser.add_argument("--table", action="store_true", help="only print the table of what was measured")
-    options = parser.parse_args()
+    parser.add_argument("--rca", type=Path, metavar="RECIPE", help="only this recipe beside random and coordinate axes")
+    parser.add_argument("--device", help="of --rca; by default what discover takes")
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="of --rca: instead of the recipe's")
+    options = parser.parse_intermixed_args()
+    if options.rca:
+        if options.out is None:
+            parser.error("--rca needs --out, the folder of its runs")
+        compare_rca(options)
+        return
+    if options.settings:
+        parser.error(f"{options.settings[0]} is a setting of --rca")
 
-    rows = read_rows(options.out)
-    for row in () if options.table else rows:
+    options.out = options.out or RESULTS / "methods.jsonl"
+    for row in () if options.table else read_rows(options.out):
         budget = options.steps or STEPS.get(row["pack"]), options.judge_steps or JUDGE_STEPS.get(row["pack"])
         if (row["steps"], row["judge_steps"]) != budget:
             parser.error(f"{options.out} holds rows of other --steps or --judge-steps; give another --out.")
-    done = {(row["pack"], row["method"], row["seed"]) for row in rows}
-    for seed in range(0 if options.table else options.seeds):
-        for name in options.packs:
-            recipe = read_recipe(RECIPES / f"{name}.toml")
-            for method in options.methods:
-                if (name, method, seed) in done:
-                    continue
-                if method == "label-safe" and not recipe.load_generator().num_classes:
-                    continue
-                row = {"pack": name, "method": method, "seed": seed, **measured(recipe, method, seed, options)}
-                row |= provenance()
-                rows.append(row)
-                append_row(options.out, row)
-    table(rows)
+    if not options.table:
+        measure_all(options)
+    table(read_rows(options.out))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ of the same labels from a bank, which is drawn once for all trainings.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import re
 import time
@@ -214,7 +215,11 @@ def trained(
     network: Callable[[int, int], nn.Module] = small_network,
     device: str = "cpu",
 ) -> tuple[nn.Module, float]:
-    """A network trained under a policy, and milliseconds an image that the policy took."""
+    """A network trained under a policy, and milliseconds an image that the policy took.
+
+    Not ``ganaug.evaluation.train_classifier``: that crops at random, takes no policy and no mixed labels, and its
+    figures are not those in results.
+    """
     torch.manual_seed(seed)
     model = network(data.images.shape[1], 10).to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-2)
@@ -244,6 +249,26 @@ def with_latents(data: Images, pack: DirectionPack) -> Images:
         for images, given in zip(data.images.split(250), data.labels.split(250), strict=True)
     ]
     return data._replace(latents=torch.cat([latents for latents, _ in pairs]))
+
+
+def tested(
+    policy: str,
+    strength: Mapping[str, Any],
+    pack: DirectionPack,
+    data: Images,
+    judged: Mapping[str, Images],
+    options: argparse.Namespace,
+    *,
+    magnitude: tuple[float, float] | None = None,
+    **how: Any,
+) -> dict[str, float]:
+    """What is measured of a network that a policy trained: accuracies on what ``judged`` names, and what it cost."""
+    built = build(policy, strength, pack, banks=options.banks, bank_size=options.bank_size, magnitude=magnitude)
+    if built.shift is not None and built.shift.source == "invert":
+        data = with_latents(data, pack)
+    network, milliseconds = trained(built, data, steps=options.steps, **how)
+    figures = {name: accuracy(network, images) for name, images in judged.items()}
+    return {**figures, "augment_ms": round(milliseconds, 3)}
 
 
 def accuracy(network: nn.Module, data: Images) -> float:

@@ -5,8 +5,8 @@
     python benchmarks/rca_over_time.py training/mnist.toml --plot
 
 Each variant trains for --minutes on the recipe's generator, K and reconstructor, and its schedule is told the number of
-steps that fit, measured on twenty steps first. RCA is measured on 2,000 fresh pairs, off the clock, ten times. All of
-them take our step: what its speed is worth is benchmarks/discovery_speed.py's to say.
+steps that fit, by the median of twenty steps first. RCA is measured on 2,000 fresh pairs, off the clock, ten times. All
+of them take our step: what its speed is worth is benchmarks/discovery_speed.py's to say.
 
 published    the published code's settings: Adam at 1e-4 for directions and reconstructor alike, constant, 32 pairs
 recipe       the recipe's own
@@ -24,14 +24,14 @@ those of --seed, beside --out, as a PNG.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from rows import RESULTS, append_row, provenance, read_rows
+from harness import RESULTS, alternating, append_row, matching, provenance, read_rows, script_parser
 from torch import Tensor
+from torch.utils.benchmark import timer
 from tqdm.auto import tqdm
 
 from ganaug.evaluation import reconstructor_accuracy
@@ -79,13 +79,8 @@ def grown(run: Run, settings: dict[str, Any], batch_size: int) -> Run:
 
 
 def seconds_a_step(generator: Generator, settings: dict[str, Any]) -> float:
-    run = Run(generator, DiscoverySettings.from_mapping(settings))
-    for _ in range(5):
-        run.train_step()
-    began = time.perf_counter()
-    for _ in range(20):
-        run.train_step()
-    return (time.perf_counter() - began) / 20
+    step = Run(generator, DiscoverySettings.from_mapping(settings)).train_step
+    return alternating({"step": step}, runs=20)["step"]
 
 
 def curve(variant: str, recipe: Recipe, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -111,11 +106,9 @@ def curve(variant: str, recipe: Recipe, options: argparse.Namespace) -> Iterator
             size = next(size for share, size in parts if run.step < share * steps)
             if size != run.settings.batch_size:
                 run = grown(run, settings, size)
-            began = time.perf_counter()
+            began = timer()
             run.train_step()
-            if run.device.type == "cuda":
-                torch.cuda.synchronize(run.device)
-            seconds += time.perf_counter() - began
+            seconds += timer() - began
             bar.update()
             if run.step >= (measured + 1) * steps / MEASURED:
                 measured += 1
@@ -150,23 +143,20 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__, "device", "seed")
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--minutes", type=float, default=2)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, help="benchmarks/results/rca_over_time_RECIPE.jsonl by default")
     parser.add_argument("--plot", action="store_true", help="only draw what was measured")
     options = parser.parse_args()
     recipe = read_recipe(options.recipe)
     out = options.out or RESULTS / f"rca_over_time_{recipe.name}.jsonl"
     rows = read_rows(out)
-    done = {(row["variant"], row["seed"]) for row in rows}
     for variant in () if options.plot else options.variants:
-        if (variant, options.seed) in done:
-            continue
         about = {"recipe": recipe.name, "variant": variant, "seed": options.seed}
+        if matching(rows, **about):
+            continue
         found = [{**about, **point, **provenance(options.device)} for point in curve(variant, recipe, options)]
         for row in found:
             append_row(out, row)

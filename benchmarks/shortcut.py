@@ -31,7 +31,6 @@ themselves, along three named background directions or four of any at once; "red
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -39,23 +38,33 @@ from typing import Any
 
 import numpy as np
 import torch
+from harness import (
+    best_strengths,
+    check_no_two,
+    header,
+    interval,
+    line,
+    matching,
+    measured_once,
+    parse,
+    read_rows,
+    script_parser,
+    show,
+    spread,
+)
 from PIL import Image
 from policies import (
     HAND_MADE,
     LATENT,
     MIXING,
     Images,
-    accuracy,
     available,
-    build,
     identity,
     jsonable,
     strengths,
-    trained,
+    tested,
     uses_generator,
-    with_latents,
 )
-from rows import RESULTS, append_row, check_no_two, interval, matching, provenance, read_rows
 from torch import Tensor
 
 from ganaug.data import digits_on_photographs, mnist
@@ -127,41 +136,28 @@ class Bench:
         about = {"kind": kind, "policy": policy, "bias": bias, "size": size, "seed": seed, "data_seed": data_seed}
         about |= {"steps": self.options.steps, "strength": jsonable(strength)}
         about |= self.about if uses_generator(policy) else dict.fromkeys(self.about, "")
-        if found := matching(read_rows(self.options.out), **about):
-            return found[0]["accuracy"]
-        if policy == EVERYTHING:
-            data = broad(self.options.data, True)
-        else:
-            data = biased(self.options.data, size, bias, data_seed)
-        reach = self.options.magnitude
-        magnitude = None if reach is None else (-reach, reach)
-        built = build(
-            policy, strength, self.pack, banks=self.options.banks, bank_size=self.options.bank_size, magnitude=magnitude
-        )
-        if built.shift is not None and built.shift.source == "invert":
-            data = with_latents(data, self.pack)
-        network, milliseconds = trained(built, data, steps=self.options.steps, seed=seed)
-        judged = biased(self.options.data, size, bias, data_seed, validation=True)
-        row = {**about, "accuracy": accuracy(network, judged)}
-        if kind == "test":
-            row |= {"validation": row["accuracy"], "accuracy": accuracy(network, broad(self.options.data, False))}
-        row |= {"augment_ms": round(milliseconds, 3), **provenance()}
-        append_row(self.options.out, row)
-        print(f"{kind:6} {policy:34} bias {bias} n {size:5} seed {seed:3}: {row['accuracy']:.4f}", flush=True)
-        return row["accuracy"]
+
+        def measure() -> dict[str, float]:
+            root, reach = self.options.data, self.options.magnitude
+            data = broad(root, True) if policy == EVERYTHING else biased(root, size, bias, data_seed)
+            validation = biased(root, size, bias, data_seed, validation=True)
+            judged = {"accuracy": validation}
+            if kind == "test":
+                judged = {"validation": validation, "accuracy": broad(root, False)}
+            within = None if reach is None else (-reach, reach)
+            row = tested(policy, strength, self.pack, data, judged, self.options, magnitude=within, seed=seed)
+            print(f"{kind:6} {policy:34} bias {bias} n {size:5} seed {seed:3}: {row['accuracy']:.4f}", flush=True)
+            return row
+
+        return measured_once(self.options.out, about, measure)["accuracy"]
 
     def strength(self, policy: str) -> dict[str, Any]:
         """For each part of a policy the strength that is best on the validation set of the main point."""
-        chosen = {}
-        for name in policy.split(" + "):
-            values = strengths(name)
-            scores = [
-                self.run("search", name, {name: value}, bias=BIAS, size=self.options.size, seed=SEARCH_SEED)
-                for value in values
-                if len(values) > 1
-            ]
-            chosen[name] = values[max(range(len(scores)), key=scores.__getitem__)] if scores else values[0]
-        return chosen
+
+        def searched(name: str, value: Any) -> float:
+            return self.run("search", name, {name: value}, bias=BIAS, size=self.options.size, seed=SEARCH_SEED)
+
+        return best_strengths(policy, strengths, searched)
 
     def test(self, policy: str, *, bias: float = BIAS, size: int | None = None, seeds: int) -> list[float]:
         strength = self.strength(policy)
@@ -228,14 +224,14 @@ def cells(rows: Sequence[Mapping[str, Any]], size: int) -> dict[tuple[str, str],
             found.setdefault((row["policy"], row["generator"]), []).append(row)
     for policy in {row["policy"] for row in tests if not row["generator"] and row["data_seed"] != row["seed"]}:
         found[policy, ONE_SET] = matching(tests, policy=policy, generator="", data_seed=0)
-    return dict(sorted(found.items(), key=lambda cell: -error(cell[1])[0]))
+    return dict(sorted(found.items(), key=lambda cell: -interval(errors(cell[1]))[0]))
 
 
 def gain(rows: Sequence[Mapping[str, Any]], over: Sequence[Mapping[str, Any]]) -> str:
     """How much smaller the error is than that of others, paired by seed."""
     by_seed = {(row["seed"], row["data_seed"]): row["accuracy"] for row in over}
     gains = [row["accuracy"] - by_seed[seeds] for row in rows if (seeds := (row["seed"], row["data_seed"])) in by_seed]
-    return "{:+.3f} ± {:.3f}".format(*interval(gains)) if len(gains) > 1 and rows is not over else ""
+    return spread(gains, "+") if len(gains) > 1 and rows is not over else ""
 
 
 def table(rows: Sequence[Mapping[str, Any]], size: int) -> Iterator[str]:
@@ -243,25 +239,19 @@ def table(rows: Sequence[Mapping[str, Any]], size: int) -> Iterator[str]:
     hand_made = [key for key in found if key[1] == "" and key[0] != EVERYTHING]
     best_of_hand = hand_made[-1] if hand_made else ("", "")
     hand = [found.get((best_of_hand[0], generator), []) for generator in ("", ONE_SET)]
-    yield (
-        f"| policy | generator | error | less than {best_of_hand[0]} alone | less than samples of that generator "
-        "| seeds | on biased images | ms an image |"
-    )
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    less = (f"less than {best_of_hand[0]} alone", "less than samples of that generator")
+    yield header("policy", "generator", "error", *less, "seeds", "on biased images", "ms an image")
     for (policy, generator), tests in found.items():
-        mean, half = error(tests)
         validation = sum(row["validation"] for row in tests) / len(tests)
         over_hand = gain(tests, hand[generator in (ONE_SET, "biased")])
         over_samples = gain(tests, found.get(("samples", generator), []))
-        yield (
-            f"| {policy} | {generator or 'none'} | {mean:.3f} ± {half:.3f} | {over_hand} | {over_samples} "
-            f"| {len(tests)} | {1 - validation:.3f} "
-            f"| {min(row['augment_ms'] for row in tests):.2f} |"
-        )
+        cost = min(row["augment_ms"] for row in tests)
+        figures = (spread(errors(tests)), over_hand, over_samples, len(tests), f"{1 - validation:.3f}", f"{cost:.2f}")
+        yield line(policy, generator or "none", *figures)
 
 
-def error(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
-    return interval([1 - row["accuracy"] for row in rows])
+def errors(rows: Sequence[Mapping[str, Any]]) -> list[float]:
+    return [1 - row["accuracy"] for row in rows]
 
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[Mapping[str, Any]]]:
@@ -275,15 +265,10 @@ def table_of_curves(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     policies, tests = curves(rows)
     points = [*((bias, SIZE) for bias in BIASES), *((BIAS, size) for size in SIZES if size != SIZE)]
     if policies:
-        yield "\n| error at bias, n | " + " | ".join(f"{bias}, {size:,}" for bias, size in points) + " |"
-        yield "| --- |" + " --- |" * len(points)
+        yield "\n" + header("error at bias, n", *(f"{bias}, {size:,}" for bias, size in points))
     for policy in policies:
         found = [matching(tests, policy=policy, bias=bias, size=size) for bias, size in points]
-        yield (
-            f"| {policy} | "
-            + " | ".join("{:.3f} ± {:.3f}".format(*error(each)) if each else "" for each in found)
-            + " |"
-        )
+        yield line(policy, *(spread(errors(each)) if each else "" for each in found))
 
 
 def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -310,9 +295,9 @@ def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         figure, bars = plt.subplots(figsize=(7, height))
     knew = {"": "", "broad": "", ONE_SET: " (one set)"}
     names = [policy + knew.get(generator, f" ({generator})") for policy, generator in main_point]
-    errors = [error(tests) for tests in main_point.values()]
+    found = [interval(errors(tests)) for tests in main_point.values()]
     shades = ["0.25" if uses_generator(policy) else "0.75" for policy, _ in main_point]
-    bars.barh(names, [mean for mean, _ in errors], xerr=[half for _, half in errors], color=shades, ecolor="black")
+    bars.barh(names, [mean for mean, _ in found], xerr=[half for _, half in found], color=shades, ecolor="black")
     bars.invert_yaxis()
     bars.set(xlabel="test error", title=f"bias {BIAS}, n = {SIZE:,}; dark: with a generator")
     bars.tick_params(axis="y", labelsize=7)
@@ -331,7 +316,7 @@ def draw_curves(
     name, label = ("bias", "bias") if "size" in fixed else ("size", "training images")
     for number, policy in enumerate(policies):
         points = [(value, matching(rows, policy=policy, **{name: value}, **fixed)) for value in values]
-        measured = [(value, *error(found)) for value, found in points if found]
+        measured = [(value, *interval(errors(found))) for value, found in points if found]
         axes.errorbar(
             [value for value, _, _ in measured],
             [mean for _, mean, _ in measured],
@@ -346,8 +331,7 @@ def draw_curves(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of the data sets")
+    parser = script_parser(__doc__, "data", "banks", "bank-size", "report", out="shortcut.jsonl")
     parser.add_argument("--generator", choices=("broad", "unlabelled", "biased"), default="broad")
     parser.add_argument("--pack", default="digits", help="the pack of that generator")
     parser.add_argument("--magnitude", type=float, help="instead of safe ranges: uniform within so many latent units")
@@ -358,30 +342,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--curves", action="store_true", help="also other biases and sizes, with three seeds")
-    parser.add_argument("--banks", type=Path, default=Path("runs/banks"), help="folder of the latent banks")
-    parser.add_argument("--bank-size", type=int, default=20_000)
-    parser.add_argument("--out", type=Path, default=RESULTS / "shortcut.jsonl")
     parser.add_argument("--write", type=Path, metavar="FOLDER", help="only write the training set of seed 0 there")
-    parser.add_argument("--report", action="store_true", help="only the table and the plot of what is in --out")
-    parser.add_argument("--quick", action="store_true", help="five policies, one seed, few steps, into runs/quick")
-    if "--quick" in sys.argv:
-        few = ["none", EVERYTHING, "RandAugment", "samples", "LatentShift backgrounds"]
-        parser.set_defaults(
-            seeds=1, steps=60, size=200, bank_size=500, policies=few, out=Path("runs/quick/shortcut.jsonl")
-        )
-    options = parser.parse_args()
+    quick = {"seeds": 1, "steps": 60, "size": 200, "bank_size": 500}
+    quick["policies"] = ["none", EVERYTHING, "RandAugment", "samples", "LatentShift backgrounds"]
+    options = parse(parser, "data", quick=quick, quickly="five policies, one seed, few steps")
+    if options.write and not options.report:
+        write_training_set(options)
+        return
     if not options.report:
-        if options.data is None:
-            parser.error("--data is missing: the folder of the data sets")
-        if options.write:
-            write_training_set(options)
-            return
         run(options)
     rows = read_rows(options.out)
-    lines = "\n".join([*table(rows, options.size), *table_of_curves(rows)])
-    print(lines)
+    show("\n".join([*table(rows, options.size), *table_of_curves(rows)]), options)
     if options.report:
-        options.out.with_suffix(".md").write_text(lines + "\n", encoding="utf-8")
         plot(rows, options.out.with_suffix(".png"))
 
 

@@ -16,14 +16,13 @@ memory  what four workers hold beyond a plain worker, after each has shifted ima
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from harness import alternating, script_parser
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
@@ -32,20 +31,6 @@ from ganaug.generators import SNGAN, Encoder
 from ganaug.inversion import Latents
 from ganaug.packs import DirectionPack
 from ganaug.transforms import LatentBank, LatentShift
-
-
-def alternating(jobs: Mapping[str, Callable[[], object]], *, runs: int, device: str = "cpu") -> dict[str, float]:
-    """Median seconds of each job, the jobs taken in turn; one round first is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in jobs}
-    for run in range(runs + 1):
-        for name, job in jobs.items():
-            start = time.perf_counter()
-            job()
-            if device.startswith("cuda"):
-                torch.cuda.synchronize()
-            if run:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
@@ -76,8 +61,8 @@ def batch(pack: DirectionPack, direction: str, images: Tensor, labels: Tensor, d
             "generator": lambda g=generator, z=latents, y=y: g(z, y),
             "shift": lambda s=shift, x=x, y=y: s(x, y),
         }
-        seconds = alternating(jobs, runs=40, device=device)
-        seconds |= alternating({"half": lambda s=sparing, x=x, y=y: s(x, y)}, runs=20, device=device)
+        seconds = alternating(jobs, runs=40)
+        seconds |= alternating({"half": lambda s=sparing, x=x, y=y: s(x, y)}, runs=20)
         bare, shifted, half = (size / seconds[name] for name in ("generator", "shift", "half"))
         print(
             f"batch   {size:4} images: generator {bare:8,.0f} images/s, LatentShift(p=1) {shifted:8,.0f}, ratio "
@@ -207,7 +192,7 @@ def memory(images: Tensor) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("pack", nargs="?", default="digits")
     parser.add_argument("--direction", default="background")
     parser.add_argument("--device", default="cpu", help="of the part batch; the rest is about CPU workers")

@@ -3,6 +3,7 @@
 import importlib
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -140,9 +141,103 @@ def test_few_labels_are_enough_to_run_and_the_reasons_stand_beside(run, data_roo
     assert reasons["kind"] == "why" and reasons["moved"] > 0 and reasons["redrawn"] > 0
 
 
-@pytest.mark.parametrize("script", sorted({path.name for path in BENCHMARKS.glob("*.py")} - {"rows.py", "policies.py"}))
+SHARED = {"harness.py", "originals.py", "policies.py", "published.py"}
+
+
+@pytest.mark.parametrize("script", sorted({path.name for path in BENCHMARKS.glob("*.py")} - SHARED))
 def test_every_script_says_how_it_is_run(run, capsys, script):
     with pytest.raises(SystemExit) as stop:
         run(script, "--help")
     assert stop.value.code == 0
     assert f"python benchmarks/{script}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["shortcut", "few_labels", "masks"])
+def test_measured_rows_make_the_committed_table(run, tmp_path, name):
+    out = shutil.copy(BENCHMARKS / "results" / f"{name}.jsonl", tmp_path)
+    shown = run(f"{name}.py", "--report", "--out", out)
+    assert shown == (BENCHMARKS / "results" / f"{name}.md").read_text() == (tmp_path / f"{name}.md").read_text()
+
+
+def test_measured_methods_make_their_table(run):
+    shown = run("methods.py", "--table").splitlines()
+    assert len(shown) == 20 and [line.split()[1] for line in shown[1:3]] == ["reconstructor", "sefa"]
+    assert shown[1].split()[2:6] == ["3", "0.314", "±", "0.062"]
+
+
+TINY_DISCOVERY = ("--widths", *[8] * 4, "--directions", 4, "--batch", 4, "--steps", 2, "--peak-size", 64)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (("discovery_speed.py", *TINY_DISCOVERY, "--only", "step"), ["ours, float32", "transcription, float32"]),
+        (("discovery_speed.py", *TINY_DISCOVERY, "--memory-of", "ours, bfloat16"), []),
+        (("generators.py", "--only", "dcgan", "biggan-deep", "--sizes", 32, "--ch", 4), ["| DCGAN 32 |"]),
+        (("generators.py", "--only", "dcgan", "--sizes", 32, "--speed", "--repeats", 1), ["| original s |", ", x "]),
+        (("large_images.py", "--size", 32, "--measure", "progan", "images", "fused bfloat16"), ["s ", "GiB at most"]),
+    ],
+    ids=["step", "memory", "generators", "speed", "large images"],
+)
+def test_costs_are_measured(run, given, shown):
+    printed = run(*given)
+    assert printed and all(text in printed for text in shown)
+
+
+def test_a_checkout_is_asked_for(run, capsys):
+    with pytest.raises(SystemExit):
+        run("generators.py", "--only", "deformators")
+    assert "--published PATH" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_transform_is_timed(run, inverting_pack, tmp_path):
+    inverting_pack.save_pretrained(tmp_path / "pack")
+    printed = run("transform_speed.py", tmp_path / "pack", "--only", "image")
+    assert "LatentShift, stored latents" in printed and "RandAugment" in printed
+
+
+@pytest.fixture
+def recipe(grey_pack, tmp_path):
+    grey_pack.generator.save_pretrained(tmp_path / "generator")
+    path = tmp_path / "tiny.toml"
+    path.write_text(
+        f"""
+        [pack]
+        generator = "{tmp_path}/generator"
+        [discovery]
+        num_directions = 4
+        direction_matrix = "unit"
+        reconstructor = "lenet"
+        steps = 2
+        batch_size = 8
+        """
+    )
+    return path
+
+
+@pytest.mark.slow
+def test_a_recipe_is_compared_with_its_baselines(run, recipe, tmp_path):
+    given = ("methods.py", "--rca", recipe, "--out", tmp_path / "runs", "steps=3", "--device", "cpu")
+    shown = run(*given)
+    assert "tiny: K = 4, 3 steps of batch 8" in shown
+    found = rows(tmp_path / "runs" / "results.jsonl")
+    assert [row["direction_matrix"] for row in found] == ["unit", "random", "coordinate"]
+    assert all(f"{row['direction_matrix']:12} RCA {row['rca']:.4f}" in shown for row in found)
+
+
+def test_settings_are_those_of_a_recipe(run, capsys):
+    with pytest.raises(SystemExit):
+        run("methods.py", "steps=3")
+    assert "steps=3 is a setting of --rca" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_curve_is_drawn_once(run, recipe, tmp_path):
+    given = ("rca_over_time.py", recipe, "--variants", "growing", "--minutes", 0.005)
+    shown = run(*given, "--out", tmp_path / "curve.jsonl")
+    found = rows(tmp_path / "curve.jsonl")
+    assert {row["variant"] for row in found} == {"growing"} and "growing" in shown
+    assert all(0 <= row["rca"] <= 1 and row["revision"] for row in found)
+    run(*given, "--out", tmp_path / "curve.jsonl", "--plot")
+    assert rows(tmp_path / "curve.jsonl") == found and (tmp_path / "curve.png").exists()

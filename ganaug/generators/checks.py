@@ -1,4 +1,4 @@
-"""Whether a generator draws what was said of it."""
+"""Whether arguments are possible, and whether a generator draws what was said of it."""
 
 from __future__ import annotations
 
@@ -33,6 +33,13 @@ class Checked(Protocol):
     def _call_failed(self, error: Exception, labels: Tensor | None) -> str: ...
     def _check_shape(self, images: Tensor) -> None: ...
     def _check_values(self, images: Tensor) -> None: ...
+
+
+def check_integers(*arguments: tuple[str, Any, int]) -> None:
+    """Raise :class:`GeneratorError` unless each ``(name, value, least)`` has an integer of at least ``least``."""
+    for name, value, least in arguments:
+        if not isinstance(value, int) or value < least:
+            raise GeneratorError(f"{name} should be an integer of at least {least}, got {value!r}.")
 
 
 def difference(a: Tensor, b: Tensor) -> float:

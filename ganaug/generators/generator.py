@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from ganaug.errors import GeneratorError
 from ganaug.files import read_json, write_json
-from ganaug.generators.checks import check, check_repeatable
+from ganaug.generators.checks import check, check_integers, check_repeatable
 from ganaug.generators.network import FrozenNetwork, load_network
 
 CONFIG_FILE = "config.json"
@@ -87,13 +87,7 @@ class Generator(
 
     def __init__(self, *, latent_dim: int, image_size: int, channels: int, num_classes: int = 0) -> None:
         super().__init__()
-        for name, value, least in (
-            ("latent_dim", latent_dim, 1),
-            ("image_size", image_size, 1),
-            ("num_classes", num_classes, 0),
-        ):
-            if not isinstance(value, int) or value < least:
-                raise GeneratorError(f"{name} should be an integer of at least {least}, got {value!r}.")
+        check_integers(("latent_dim", latent_dim, 1), ("image_size", image_size, 1), ("num_classes", num_classes, 0))
         if channels not in (1, 3):
             raise GeneratorError(f"channels should be 1 (grey) or 3 (colour), got {channels!r}.")
         self.latent_dim = latent_dim

@@ -15,11 +15,10 @@ from torch.utils.checkpoint import checkpoint
 from typing_extensions import Self
 
 from ganaug.errors import GeneratorError
-from ganaug.generators.generator import Generator
-from ganaug.generators.layers import pixel_norm, stage_widths
+from ganaug.generators.layers import stage_widths
 from ganaug.generators.layouts import renamed
 from ganaug.generators.network import load_weights
-from ganaug.generators.style import MAPPING_LEARNING_RATE, ModulatedConv2d, ToRGB, layer_range, linear, spread
+from ganaug.generators.style import MAPPING_LEARNING_RATE, ModulatedConv2d, StyleGenerator, ToRGB, check_clamp
 
 AVERAGED_LATENTS = 10_000  # for w's mean where a checkpoint has none
 
@@ -90,7 +89,7 @@ class SynthesisBlock(nn.Module):
         return x, F.conv_transpose2d(image, kernel, stride=2, padding=1, groups=image.shape[1]) + added
 
 
-class StyleGAN2(Generator):
+class StyleGAN2(StyleGenerator):
     """The generator of StyleGAN2 and StyleGAN2-ADA, with directions in z or in w.
 
     The equalised learning rate is a training device: here its scales are part of the weights, and so is the strength
@@ -120,7 +119,6 @@ class StyleGAN2(Generator):
     See :class:`Generator` for shapes.
     """
 
-    w_avg: Tensor
     low_pass: Tensor
 
     architecture = "stylegan2"
@@ -142,52 +140,25 @@ class StyleGAN2(Generator):
         layers: Sequence[int] | None = None,
     ) -> None:
         stages = stage_widths(image_size, widths, features=32768)
-        for name, value in (("z_dim", z_dim), ("w_dim", w_dim), ("mapping_layers", mapping_layers)):
-            if not isinstance(value, int) or value < 1:
-                raise GeneratorError(f"{name} should be an integer of at least 1, got {value!r}.")
-        if latent_space not in ("z", "w"):
-            raise GeneratorError(f'latent_space should be "z" or "w", got {latent_space!r}.')
-        if latent_space == "w" and num_classes:
-            raise GeneratorError('a class-conditional generator has its class in w: use latent_space="z".')
-        if not isinstance(truncation, (int, float)) or not 0 <= truncation < math.inf:
-            raise GeneratorError(f"truncation should be a number of at least 0, got {truncation!r}.")
-        if clamp is not None and (not isinstance(clamp, (int, float)) or not 0 < clamp < math.inf):
-            raise GeneratorError(f"clamp should be a positive number or None, got {clamp!r}.")
+        check_clamp("clamp", clamp)
         super().__init__(
-            latent_dim=z_dim if latent_space == "z" else w_dim * (1 if layers is None else 2),
+            z_dim=z_dim,
+            w_dim=w_dim,
+            mapping_layers=mapping_layers,
+            num_layers=2 * len(stages),
+            truncation=truncation,
+            latent_space=latent_space,
+            layers=layers,
             image_size=image_size,
             channels=channels,
             num_classes=num_classes,
         )
-        self.z_dim, self.w_dim = z_dim, w_dim
-        self.truncation, self.latent_space = truncation, latent_space
-        self.layers = None if layers is None else layer_range(layers, 2 * len(stages), latent_space)
-        if layers is not None:
-            self.directions_within = slice(w_dim, None)
-        self.embedding = nn.Embedding(num_classes, w_dim) if num_classes else None
-        inputs = [z_dim + w_dim * (num_classes > 0)] + [w_dim] * (mapping_layers - 1)
-        self.mapping = nn.ModuleList(linear(in_features, w_dim, gain=math.sqrt(2)) for in_features in inputs)
-        self.register_buffer("w_avg", torch.zeros(w_dim))
         self.register_buffer("low_pass", binomial())
         self.const = nn.Parameter(torch.randn(1, stages[0], 4, 4))
         self.blocks = nn.ModuleList(
             SynthesisBlock(stages[max(stage - 1, 0)], width, w_dim, 4 << stage, channels, clamp, first=stage == 0)
             for stage, width in enumerate(stages)
         )
-
-    def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """w ``(N, w_dim)``, truncated, of z ``(N, z_dim)`` and labels ``(N,)``."""
-        x = pixel_norm(z)
-        if self.embedding is not None:
-            x = torch.cat([x, pixel_norm(self.embedding(labels))], dim=1)
-        for layer in self.mapping:
-            x = F.leaky_relu(layer(x), 0.2)
-        return x if self.truncation == 1 else torch.lerp(self.w_avg.to(x.dtype), x, self.truncation)
-
-    def layer_latents(self, latents: Tensor, labels: Tensor | None) -> list[Tensor]:
-        """w ``(N, w_dim)`` of each layer."""
-        w = latents if self.latent_space == "w" else self.map(latents, labels)
-        return spread(w, self.layers, 2 * len(self.blocks))
 
     def synthesize(self, latents: Tensor, labels: Tensor | None) -> Tensor:
         ws = self.layer_latents(latents, labels)
@@ -198,21 +169,6 @@ class StyleGAN2(Generator):
             x, image = checkpoint(block, *inputs, use_reentrant=False) if self.recomputes else block(*inputs)
         assert image is not None
         return image.clamp(-1, 1)
-
-    @torch.no_grad()
-    def sample_latents(self, count: int, *, rng: torch.Generator | None = None) -> Tensor:
-        """Draw ``(count, latent_dim)`` float32 latents: z from N(0, I), or the w of such z, on the generator's device.
-
-        With ``layers`` w comes twice, for the layers outside the range and for those inside.
-
-        With ``rng`` (a ``torch.Generator``) z is drawn on that generator's device and then moved.
-        """
-        device = rng.device if rng is not None else self.device
-        z = torch.randn(count, self.z_dim, generator=rng, device=device).to(self.device)
-        if self.latent_space == "z":
-            return z
-        w = self.map(z)
-        return w if self.layers is None else w.repeat(1, 2)
 
     @classmethod
     def from_checkpoint(

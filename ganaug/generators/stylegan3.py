@@ -16,12 +16,10 @@ from typing_extensions import Self
 
 from ganaug.devices import autocast
 from ganaug.errors import GeneratorError, listed
-from ganaug.generators.checks import difference
-from ganaug.generators.generator import Generator
-from ganaug.generators.layers import pixel_norm
+from ganaug.generators.checks import check_integers, difference
 from ganaug.generators.layouts import renamed
 from ganaug.generators.network import load_weights
-from ganaug.generators.style import MAPPING_LEARNING_RATE, ModulatedConv2d, ToRGB, layer_range, linear, spread
+from ganaug.generators.style import MAPPING_LEARNING_RATE, ModulatedConv2d, StyleGenerator, ToRGB, check_clamp, linear
 
 FILTERS = ("up_filter", "down_filter")
 
@@ -85,7 +83,24 @@ def layer_signals(
     """The signals after each layer and after toRGB: cutoffs and stopbands grow geometrically (section 3.2).
 
     Arguments as of :class:`StyleGAN3`.
+
+    Raises:
+        GeneratorError: an argument out of its range.
     """
+    if not isinstance(image_size, int) or image_size < 8 or image_size & (image_size - 1):
+        raise GeneratorError(f"image_size should be a power of two of at least 8, got {image_size!r}.")
+    check_integers(
+        ("num_layers", num_layers, 2),
+        ("num_critical", num_critical, 1),
+        ("channel_base", channel_base, image_size),
+        ("channel_max", channel_max, 1),
+        ("margin_size", margin_size, 0),
+    )
+    if num_critical >= num_layers:
+        raise GeneratorError(f"num_critical should be less than num_layers, {num_layers}; got {num_critical}.")
+    _check_number("first_cutoff", first_cutoff, 1, image_size / 2)
+    _check_number("first_stopband", first_stopband, first_cutoff, image_size)
+    _check_number("last_stopband_rel", last_stopband_rel, 1, math.inf)
     last_cutoff = image_size / 2
     signals = []
     for k in range(num_layers + 1):
@@ -104,6 +119,11 @@ def layer_signals(
             )
         )
     return signals
+
+
+def _check_number(name: str, number: Any, low: float, high: float) -> None:
+    if not isinstance(number, (int, float)) or not low <= number < high:
+        raise GeneratorError(f"{name} should be a number of at least {low} and below {high}, got {number!r}.")
 
 
 def low_pass(taps: int, signal: Signal, rate: int, *, radial: bool) -> Tensor:
@@ -188,12 +208,12 @@ class AliasFreeLayer(ModulatedConv2d):
         before: Signal,
         after: Signal,
         w_dim: int,
-        *,
         kernel: int,
         filter_size: int,
         upsampling: int,
-        radial: bool,
         clamp: float | None,
+        *,
+        radial: bool,
     ) -> None:
         super().__init__(before.width, after.width, kernel, w_dim)
         self.before, self.after = before, after
@@ -237,7 +257,21 @@ class AliasFreeLayer(ModulatedConv2d):
         return F.conv2d(x, taps.transpose(2, 3), stride=(down, 1), groups=width)
 
 
-class StyleGAN3(Generator):
+def _check_layers(
+    conv_kernel: Any, filter_size: Any, lrelu_upsampling: Any, conv_clamp: Any, output_scale: Any
+) -> None:
+    check_integers(
+        ("conv_kernel", conv_kernel, 1), ("filter_size", filter_size, 2), ("lrelu_upsampling", lrelu_upsampling, 1)
+    )
+    if conv_kernel % 2 == 0 or filter_size % 2 == 1:
+        raise GeneratorError(
+            f"conv_kernel should be odd and filter_size even; got conv_kernel={conv_kernel}, filter_size={filter_size}."
+        )
+    check_clamp("conv_clamp", conv_clamp)
+    _check_number("output_scale", output_scale, 0, math.inf)
+
+
+class StyleGAN3(StyleGenerator):
     """The generator of StyleGAN3, configurations T (the default) and R, with directions in z or in w.
 
     R is T with ``conv_kernel=1``, ``use_radial_filters=True`` and ``channel_base`` and ``channel_max`` doubled. Scales
@@ -276,8 +310,6 @@ class StyleGAN3(Generator):
     See :class:`Generator` for shapes.
     """
 
-    w_avg: Tensor
-
     architecture = "stylegan3"
     recomputes = False
 
@@ -308,61 +340,8 @@ class StyleGAN3(Generator):
         latent_space: str = "z",
         layers: Sequence[int] | None = None,
     ) -> None:
-        if not isinstance(image_size, int) or image_size < 8 or image_size & (image_size - 1):
-            raise GeneratorError(f"image_size should be a power of two of at least 8, got {image_size!r}.")
-        for name, count, least in (
-            ("z_dim", z_dim, 1),
-            ("w_dim", w_dim, 1),
-            ("mapping_layers", mapping_layers, 1),
-            ("num_layers", num_layers, 2),
-            ("num_critical", num_critical, 1),
-            ("channel_base", channel_base, image_size),
-            ("channel_max", channel_max, 1),
-            ("margin_size", margin_size, 0),
-            ("conv_kernel", conv_kernel, 1),
-            ("filter_size", filter_size, 2),
-            ("lrelu_upsampling", lrelu_upsampling, 1),
-        ):
-            if not isinstance(count, int) or count < least:
-                raise GeneratorError(f"{name} should be an integer of at least {least}, got {count!r}.")
-        if num_critical >= num_layers:
-            raise GeneratorError(f"num_critical should be less than num_layers, {num_layers}; got {num_critical}.")
-        if conv_kernel % 2 == 0 or filter_size % 2 == 1:
-            raise GeneratorError(
-                f"conv_kernel should be odd and filter_size even; got conv_kernel={conv_kernel}, "
-                f"filter_size={filter_size}."
-            )
-        for name, number, low, high in (
-            ("first_cutoff", first_cutoff, 1, image_size / 2),
-            ("first_stopband", first_stopband, first_cutoff, image_size),
-            ("last_stopband_rel", last_stopband_rel, 1, math.inf),
-            ("output_scale", output_scale, 0, math.inf),
-            ("truncation", truncation, 0, math.inf),
-        ):
-            if not isinstance(number, (int, float)) or not low <= number < high:
-                raise GeneratorError(f"{name} should be a number of at least {low} and below {high}, got {number!r}.")
-        if conv_clamp is not None and (not isinstance(conv_clamp, (int, float)) or not 0 < conv_clamp < math.inf):
-            raise GeneratorError(f"conv_clamp should be a positive number or None, got {conv_clamp!r}.")
-        if latent_space not in ("z", "w"):
-            raise GeneratorError(f'latent_space should be "z" or "w", got {latent_space!r}.')
-        if latent_space == "w" and num_classes:
-            raise GeneratorError('a class-conditional generator has its class in w: use latent_space="z".')
-        super().__init__(
-            latent_dim=z_dim if latent_space == "z" else w_dim * (1 if layers is None else 2),
-            image_size=image_size,
-            channels=channels,
-            num_classes=num_classes,
-        )
-        self.z_dim, self.w_dim = z_dim, w_dim
-        self.truncation, self.latent_space, self.output_scale = truncation, latent_space, output_scale
-        self.layers = None if layers is None else layer_range(layers, num_layers + 2, latent_space)
-        if layers is not None:
-            self.directions_within = slice(w_dim, None)
-        self.embedding = nn.Embedding(num_classes, w_dim) if num_classes else None
-        inputs = [z_dim + w_dim * (num_classes > 0)] + [w_dim] * (mapping_layers - 1)
-        self.mapping = nn.ModuleList(linear(in_features, w_dim, gain=math.sqrt(2)) for in_features in inputs)
-        self.register_buffer("w_avg", torch.zeros(w_dim))
-        self.signals = layer_signals(
+        _check_layers(conv_kernel, filter_size, lrelu_upsampling, conv_clamp, output_scale)
+        signals = layer_signals(
             image_size=image_size,
             channels=channels,
             channel_base=channel_base,
@@ -374,35 +353,26 @@ class StyleGAN3(Generator):
             last_stopband_rel=last_stopband_rel,
             margin_size=margin_size,
         )
-        self.fourier = FourierFeatures(self.signals[0], w_dim)
-        self.blocks = nn.ModuleList(
-            AliasFreeLayer(
-                before,
-                after,
-                w_dim,
-                kernel=conv_kernel,
-                filter_size=filter_size,
-                upsampling=lrelu_upsampling,
-                radial=use_radial_filters,
-                clamp=conv_clamp,
-            )
-            for before, after in pairwise([self.signals[0], *self.signals[:-1]])
+        super().__init__(
+            z_dim=z_dim,
+            w_dim=w_dim,
+            mapping_layers=mapping_layers,
+            num_layers=num_layers + 2,
+            truncation=truncation,
+            latent_space=latent_space,
+            layers=layers,
+            image_size=image_size,
+            channels=channels,
+            num_classes=num_classes,
         )
-        self.to_rgb = ToRGB(self.signals[-2].width, channels, w_dim, conv_clamp)
-
-    def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """w ``(N, w_dim)``, truncated, of z ``(N, z_dim)`` and labels ``(N,)``."""
-        x = pixel_norm(z)
-        if self.embedding is not None:
-            x = torch.cat([x, pixel_norm(self.embedding(labels))], dim=1)
-        for layer in self.mapping:
-            x = F.leaky_relu(layer(x), 0.2)
-        return x if self.truncation == 1 else torch.lerp(self.w_avg.to(x.dtype), x, self.truncation)
-
-    def layer_latents(self, latents: Tensor, labels: Tensor | None) -> list[Tensor]:
-        """w ``(N, w_dim)`` of the Fourier features, of each layer and of toRGB."""
-        w = latents if self.latent_space == "w" else self.map(latents, labels)
-        return spread(w, self.layers, len(self.blocks) + 2)
+        self.signals, self.output_scale = signals, output_scale
+        self.fourier = FourierFeatures(signals[0], w_dim)
+        shape = conv_kernel, filter_size, lrelu_upsampling, conv_clamp
+        self.blocks = nn.ModuleList(
+            AliasFreeLayer(before, after, w_dim, *shape, radial=use_radial_filters)
+            for before, after in pairwise([signals[0], *signals[:-1]])
+        )
+        self.to_rgb = ToRGB(signals[-2].width, channels, w_dim, conv_clamp)
 
     def synthesize(self, latents: Tensor, labels: Tensor | None) -> Tensor:
         first, *ws, last = self.layer_latents(latents, labels)
@@ -411,21 +381,6 @@ class StyleGAN3(Generator):
             x = checkpoint(layer, x, w, use_reentrant=False) if self.recomputes else layer(x, w)
         images: Tensor = self.to_rgb(x, last) * self.output_scale
         return images.clamp(-1, 1)
-
-    @torch.no_grad()
-    def sample_latents(self, count: int, *, rng: torch.Generator | None = None) -> Tensor:
-        """Draw ``(count, latent_dim)`` float32 latents: z from N(0, I), or the w of such z, on the generator's device.
-
-        With ``layers`` w comes twice, for the layers outside the range and for those inside.
-
-        With ``rng`` (a ``torch.Generator``) z is drawn on that generator's device and then moved.
-        """
-        device = rng.device if rng is not None else self.device
-        z = torch.randn(count, self.z_dim, generator=rng, device=device).to(self.device)
-        if self.latent_space == "z":
-            return z
-        w = self.map(z)
-        return w if self.layers is None else w.repeat(1, 2)
 
     @classmethod
     def from_checkpoint(

@@ -1,7 +1,6 @@
 """How architectures enter themselves in the registry."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ganaug.checkpoints.pickles import read_nvidia_pickle
-from ganaug.errors import GeneratorError, listed
+from ganaug.errors import FileError, GeneratorError, listed
 from ganaug.files import UNREADABLE, read_json
 from ganaug.generators import DCGAN, MLP, SNGAN, BigGAN, BigGANDeep, Generator, ProGAN, StyleGAN2, StyleGAN3
 from ganaug.generators.biggan import BIGGAN_DIMENSIONS, DEEP_DIMENSIONS, looks_like_biggan, looks_like_biggan_deep
@@ -218,8 +218,8 @@ def _converted(path: Path, arch: str, options: Mapping[str, Any]) -> Generator:
         state["latent_avg"] = content["latent_avg"]
     try:
         return layout.build(state, path, options).check()
-    except GeneratorError as error:
-        if str(path) in str(error):
+    except (FileError, GeneratorError) as error:
+        if isinstance(error, GeneratorError) and str(path) in str(error):
             raise
         raise GeneratorError(f"{path}: {error}") from error
 

@@ -33,6 +33,7 @@ def directions_from_deformator(path: str | Path) -> tuple[Tensor, Tensor]:
         PackError: tensors of another shape; columns that are zero, NaN or infinite; a type without directions (fc, a
             network; id and random, which save nothing).
         GeneratorError: the file is missing or damaged, or holds more than tensors and plain containers.
+        FileError: the run's ``args.json`` is damaged.
     """
     path = Path(path)
     state = read_checkpoint(path)

@@ -14,7 +14,7 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidat
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from ganaug.errors import GeneratorError
+from ganaug.errors import FileError, GeneratorError
 from ganaug.files import read_json, write_json
 from ganaug.generators.checks import check, check_integers, check_repeatable
 from ganaug.generators.network import FrozenNetwork, load_network
@@ -325,6 +325,8 @@ class Generator(
             raise  # a kind of EntryNotFoundError, but it says that the Hub was not asked or could not be reached
         except EntryNotFoundError as error:
             raise GeneratorError(f"{model_id} is not a ganaug generator: {error}") from error
+        except FileError as error:
+            raise GeneratorError(str(error)) from error
         sha256 = config.pop("sha256", None)
         generator = build_generator(config, weights=weights, sha256=sha256)
         if not isinstance(generator, cls):

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
@@ -17,6 +16,7 @@ from tqdm.auto import tqdm
 
 from ganaug.devices import default_device
 from ganaug.errors import PackError
+from ganaug.files import write_safetensors
 from ganaug.images import unit_to_signed
 from ganaug.inversion.invert import invert
 from ganaug.inversion.latents import Latents
@@ -77,10 +77,9 @@ def invert_folder(
         latents.append(found.cpu())
         labels.append(torch.zeros(len(found), dtype=torch.int64) if read is None else read.cpu())
     path = root / LATENTS_FILE
-    scratch = path.with_name(path.name + ".part")
-    save_file(
-        {"latents": torch.cat(latents).contiguous(), "labels": torch.cat(labels)},
-        scratch,
+    write_safetensors(
+        path,
+        {"latents": torch.cat(latents), "labels": torch.cat(labels)},
         metadata={
             "files": json.dumps(_names(folder)),
             "generator_sha256": generator.weights_sha256(),
@@ -89,7 +88,6 @@ def invert_folder(
             "refine_steps": str(refine_steps),
         },
     )
-    scratch.replace(path)
     return path
 
 

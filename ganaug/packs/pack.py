@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganaug.errors import GeneratorError, PackError
+from ganaug.errors import FileError, GeneratorError, PackError
 from ganaug.files import read_json
 from ganaug.generators import Encoder, Generator
 from ganaug.generators.generator import CONFIG_FILE
@@ -424,5 +424,7 @@ def load_generator(name: str | Path) -> Generator:
                 if "/" not in str(name):
                     raise
         return Generator.from_pretrained(str(name)).freeze()
+    except FileError as error:
+        raise GeneratorError(str(error)) from error
     except PackError as error:
         raise GeneratorError(f"no generator {str(name)!r}: {error}") from error

@@ -270,7 +270,7 @@ def test_turning_the_input_turns_the_image_of_configuration_r_only(options, turn
     assert turned < 1e-4 if turns else turned > 0.1
 
 
-@pytest.mark.parametrize("options", [{}, {**R, "latent_space": "w", "truncation": 0.5}, {"num_classes": 3}])
+@pytest.mark.parametrize("options", [{**R, "latent_space": "w", "truncation": 0.5}, {"num_classes": 3}])
 def test_a_saved_stylegan3_draws_the_very_same_images(tmp_path, options):
     generator = stylegan3(**options)
     latents, labels = generator.sample_latents(2), generator.sample_labels(2)
@@ -281,40 +281,12 @@ def test_a_saved_stylegan3_draws_the_very_same_images(tmp_path, options):
     assert again.config == generator.config
 
 
-@pytest.mark.parametrize("options", [{}, {**R, "latent_space": "w"}])
-def test_recomputing_gives_the_same_gradients(options):
-    generator, gradients = stylegan3(**options), []
-    latents = generator.sample_latents(2)
-    for generator.recomputes in (False, True):
-        leaf = latents.clone().requires_grad_()
-        generator(leaf).square().sum().backward()
-        gradients.append(leaf.grad)
-    assert gradients[0].abs().max() > 0
-    torch.testing.assert_close(*gradients)
-
-
 def test_bfloat16_draws_nearly_the_same_images():
     generator = stylegan3()
     latents = generator.sample_latents(4)
     with torch.autocast("cpu", torch.bfloat16):
         images = generator(latents)
     assert (images.float() - generator(latents)).abs().mean() < 0.02
-
-
-@pytest.mark.parametrize("latent_space", ["z", "w"])
-def test_directions_are_discovered(latent_space):
-    pack = discover(
-        stylegan3(latent_space=latent_space),
-        steps=2,
-        num_directions=4,
-        batch_size=2,
-        reconstructor="resnet18",
-        precision="float32",
-        show_progress=False,
-        rca_samples=8,
-        device="cpu",
-    )
-    assert pack.directions.shape == (4, {"z": 4, "w": 5}[latent_space])
 
 
 def _without(*names):

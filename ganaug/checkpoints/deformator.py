@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganaug.checkpoints.convert import read_checkpoint
+from ganaug.checkpoints.pickles import read_checkpoint
 from ganaug.errors import PackError, listed
 from ganaug.files import read_json
 

@@ -9,6 +9,7 @@ from ganaug.generators.encoder import Encoder, build_encoder
 from ganaug.generators.generator import ARCHITECTURES, Generator, build_generator
 from ganaug.generators.mlp import MLP
 from ganaug.generators.module import ModuleGenerator
+from ganaug.generators.network import load_weights
 from ganaug.generators.progan import ProGAN
 from ganaug.generators.sngan import SNGAN
 from ganaug.generators.stylegan2 import StyleGAN2
@@ -32,4 +33,5 @@ __all__ = [
     "StyleGAN3",
     "build_encoder",
     "build_generator",
+    "load_weights",
 ]

@@ -13,6 +13,7 @@ from torch import Tensor
 from ganaug.checkpoints.layout import (
     BATCH_NORM_TENSORS,
     Layout,
+    State,
     batch_norm_names,
     counters,
     register,
@@ -53,23 +54,8 @@ def build(
             a latent has numbers.
     """
     state = without_counters(state)
-    matches = {name: match for name in state if (match := TENSOR.fullmatch(name))}
-    prefix = next((match[1] for match in matches.values()), "")
-    linear = sorted(int(match[2]) for name, match in matches.items() if state[name].ndim == 2)
-    norms = {int(match[2]) for match in matches.values() if match[3] == "running_mean"}
-    if len(linear) < 2:
-        raise GeneratorError(f"{origin} is no MLP: it has {len(linear)} linear layers, and two are the least.")
-    names: dict[str, tuple[str, int]] = {}
-    ours = 0
-    for index in linear:
-        stem = f"{prefix}{index}"
-        names |= {f"{stem}.weight": (f"layers.{ours}.weight", 2), f"{stem}.bias": (f"layers.{ours}.bias", 1)}
-        if index + 1 in norms and index != linear[-1]:
-            ours += 1
-            names |= batch_norm_names(f"{prefix}{index + 1}", f"layers.{ours}")
-        ours += 2
-    found = renamed(state, names, layout="an MLP (nn.Sequential)", origin=origin)
-    batch_norm = [index + 1 in norms for index in linear[:-1]]
+    prefix, linear, batch_norm = _structure(state, origin)
+    found = renamed(state, _names(prefix, linear, batch_norm), layout="an MLP (nn.Sequential)", origin=origin)
     for (index, following), norm in zip(pairwise(linear), batch_norm, strict=True):
         if following < index + 2 + norm:
             raise GeneratorError(
@@ -79,13 +65,7 @@ def build(
     hidden = [len(state[f"{prefix}{index}.weight"]) for index in linear[:-1]]
     latent_dim = state[f"{prefix}{linear[0]}.weight"].shape[1]
     outputs = len(state[f"{prefix}{linear[-1]}.weight"])
-    channels = 3 if outputs % 3 == 0 and math.isqrt(outputs // 3) ** 2 * 3 == outputs else 1
-    image_size = math.isqrt(outputs // channels)
-    if channels * image_size**2 != outputs or outputs <= latent_dim:
-        raise GeneratorError(
-            f"{origin} makes {outputs} values of {latent_dim}, which is no square image of 1 or 3 channels with "
-            "more values than its latent. Is it a generator's?"
-        )
+    channels, image_size = _image_shape(latent_dim, outputs, origin)
     if batch_norm_eps is None:
         published = prefix == "model." and batch_norm == [False] + [True] * (len(hidden) - 1)
         batch_norm_eps = PYTORCH_GAN_EPS if published and any(batch_norm) else 1e-5
@@ -100,6 +80,43 @@ def build(
             batch_norm_eps=batch_norm_eps,
         )
     return load_weights(generator, {**counters(generator), **found}, origin=origin)
+
+
+def _structure(state: State, origin: str) -> tuple[str, list[int], list[bool]]:
+    """How names begin, the numbers of the linear layers, and whether a batch norm follows each but the last at once."""
+    matches = {name: match for name in state if (match := TENSOR.fullmatch(name))}
+    prefix = next((match[1] for match in matches.values()), "")
+    linear = sorted(int(match[2]) for name, match in matches.items() if state[name].ndim == 2)
+    norms = {int(match[2]) for match in matches.values() if match[3] == "running_mean"}
+    if len(linear) < 2:
+        raise GeneratorError(f"{origin} is no MLP: it has {len(linear)} linear layers, and two are the least.")
+    return prefix, linear, [index + 1 in norms for index in linear[:-1]]
+
+
+def _names(prefix: str, linear: list[int], batch_norm: list[bool]) -> dict[str, tuple[str, int]]:
+    """Of each foreign tensor our name, and its dimensions."""
+    names: dict[str, tuple[str, int]] = {}
+    ours = 0
+    for index, norm in zip(linear, [*batch_norm, False], strict=True):
+        stem = f"{prefix}{index}"
+        names |= {f"{stem}.weight": (f"layers.{ours}.weight", 2), f"{stem}.bias": (f"layers.{ours}.bias", 1)}
+        if norm:
+            ours += 1
+            names |= batch_norm_names(f"{prefix}{index + 1}", f"layers.{ours}")
+        ours += 2
+    return names
+
+
+def _image_shape(latent_dim: int, outputs: int, origin: str) -> tuple[int, int]:
+    """Channels and size of the images that so many values are."""
+    channels = 3 if outputs % 3 == 0 and math.isqrt(outputs // 3) ** 2 * 3 == outputs else 1
+    image_size = math.isqrt(outputs // channels)
+    if channels * image_size**2 != outputs or outputs <= latent_dim:
+        raise GeneratorError(
+            f"{origin} makes {outputs} values of {latent_dim}, which is no square image of 1 or 3 channels with "
+            "more values than its latent. Is it a generator's?"
+        )
+    return channels, image_size
 
 
 def _recognises(state: Mapping[str, Tensor]) -> bool:

@@ -70,10 +70,12 @@ def load_network(network: N, path: Path, *, sha256: str | None) -> N:
         GeneratorError: a missing or damaged file, missing, extra or mis-shaped tensors, or weights whose SHA-256 is
             not ``sha256``.
     """
+    if not path.exists():
+        raise GeneratorError(f"{path} is missing: weights should be there.")
     try:
         state = read_safetensors(path)
     except FileError as error:
-        raise GeneratorError(f"{error} Fetch or write it again.") from error
+        raise GeneratorError(f"{str(error).rstrip('.')}. Fetch or write it again.") from error
     load_weights(network, state, origin=str(path))
     if sha256 is not None and (found := network.weights_sha256()) != sha256:
         raise GeneratorError(

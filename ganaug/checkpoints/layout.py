@@ -41,7 +41,8 @@ class Layout:
         recognises: whether a state dict is meant to be one; by default it is one that has all tensors of ``has``.
         config: the JSON file beside the checkpoint that goes into ``build`` as ``config``.
         beside: tensors that the checkpoint keeps beside the generator's state dict, and that belong to it.
-        rank: layouts are tried and listed from the lowest to the highest.
+        rank: layouts are tried and listed from the lowest to the highest; the default comes after the published ones,
+            and before the one that reads any ``nn.Sequential``.
     """
 
     title: str

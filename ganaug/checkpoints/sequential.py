@@ -135,6 +135,6 @@ register(
         has=(),
         pattern=rf"(\w+\.)?\d+\.(weight:2|{BATCH_NORM_TENSORS})",
         recognises=_recognises,
-        rank=90,
+        rank=1000,  # it reads any nn.Sequential of linear layers, and comes after all that know theirs better
     )
 )

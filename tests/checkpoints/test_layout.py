@@ -78,7 +78,7 @@ def test_what_does_not_fit_a_strangers_layout_is_named(tmp_path):
     with pytest.raises(GeneratorError, match="plain has no option truncation for conversion; it has slope"):
         convert_checkpoint(path, truncation=0.5)
     torch.save({"own.fc.w": torch.randn(64, 4), "own.fc.b": torch.randn(64)}, path)
-    with pytest.raises(GeneratorError, match=r"Known: DCGAN .*, Plain \(a/stranger\)\. For a network") as caught:
+    with pytest.raises(GeneratorError, match=r"Known: DCGAN .*, Plain \(a/stranger\), MLP") as caught:
         convert_checkpoint(path)
     assert "Nearest: Plain (a/stranger), but these begin with 'own.'." in str(caught.value)
 
@@ -97,6 +97,23 @@ def test_a_title_that_is_taken_is_refused_and_a_file_that_is_read_again_is_not()
     with pytest.raises(GeneratorError, match=r"both register a layout 'Plain .*another title"):
         register(other)
     assert registry.REGISTRY[again.title] is again
+
+
+def test_a_new_layout_of_linear_layers_comes_before_the_one_that_reads_any(tmp_path):
+    kind = stranger()
+    known = registry.REGISTRY["Plain (a/stranger)"]
+
+    def build(state):
+        return known.build({"fc.w": state["0.weight"], "fc.b": state["0.bias"]})
+
+    register(
+        Layout(
+            title="Two (a/stranger)", architecture="plain", build=build, has=("0.weight", "2.weight"), pattern=r"\d.*"
+        )
+    )
+    state = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 64)).state_dict()
+    torch.save(state, tmp_path / "x.pt")
+    assert type(convert_checkpoint(tmp_path / "x.pt")) is kind
 
 
 def test_every_layout_becomes_a_known_architecture_and_is_told_by_names_of_its_own():

@@ -31,8 +31,17 @@ from pytorch_pretrained_biggan import BigGANConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganaug.checkpoints import convert_checkpoint, read_nvidia_pickle
-from ganaug.generators import BigGAN, BigGANDeep, Generator, ProGAN, StyleGAN2, StyleGAN3
+from ganaug.checkpoints import (
+    biggan_pytorch,
+    convert_checkpoint,
+    prog_gans_pytorch_inference,
+    pytorch_pretrained_biggan,
+    read_nvidia_pickle,
+    stylegan2_nvidia,
+    stylegan2_rosinality,
+    stylegan3_nvidia,
+)
+from ganaug.generators import Generator
 
 
 class Row(NamedTuple):
@@ -120,7 +129,7 @@ def progan(options: argparse.Namespace, size: int) -> Iterator[Row]:
     yield Row(
         f"ProGAN {size}",
         lambda z: network.output(features(z[:, :, None, None])),
-        ProGAN.from_checkpoint(state),
+        prog_gans_pytorch_inference.build(state),
         (torch.randn(options.batch, 512),),
     )
 
@@ -161,7 +170,7 @@ def biggan(options: argparse.Namespace, size: int) -> Iterator[Row]:
     yield Row(
         f"BigGAN {size}, ch {options.ch}",
         lambda z, labels: network(z, network.shared(labels)),
-        BigGAN.from_checkpoint(network.state_dict()),
+        biggan_pytorch.build(network.state_dict()),
         inputs,
     )
 
@@ -205,7 +214,7 @@ def biggan_deep(options: argparse.Namespace, size: int) -> Iterator[Row]:
     for _ in range(5):  # power iteration
         network.train()(torch.randn(2, 128), torch.eye(10)[:2], 1.0)
     network.eval()
-    generator = BigGANDeep.from_checkpoint(network.state_dict(), config=config, truncation=0.4)
+    generator = pytorch_pretrained_biggan.build(network.state_dict(), config=config, truncation=0.4)
     yield Row(
         f"BigGAN-deep {size}, ch {options.ch}",
         lambda z, labels: network(z, F.one_hot(labels, 10).float(), 0.4),
@@ -253,13 +262,13 @@ def stylegan2(options: argparse.Namespace, size: int) -> Iterator[Row]:
         yield Row(
             f"StyleGAN2 {size} (rosinality), psi 0.5",
             lambda z: network([z], truncation=0.5, truncation_latent=mean, randomize_noise=False)[0],
-            StyleGAN2.from_checkpoint(state, truncation=0.5),
+            stylegan2_rosinality.build(state, truncation=0.5),
             (z,),
         )
         yield Row(
             f"StyleGAN2 {size} (rosinality), in w",
             lambda w: network([w], input_is_latent=True, randomize_noise=False)[0],
-            StyleGAN2.from_checkpoint(state, latent_space="w"),
+            stylegan2_rosinality.build(state, latent_space="w"),
             (network.style(z),),
         )
 
@@ -274,7 +283,13 @@ def nvidia(checkout: Path) -> Iterator[Callable[[str], Any]]:
 
 
 def nvidia_row(
-    title: str, network: nn.Module, kind: Any, classes: int, psi: float, options: argparse.Namespace, **how: Any
+    title: str,
+    network: nn.Module,
+    build: Callable[..., Generator],
+    classes: int,
+    psi: float,
+    options: argparse.Namespace,
+    **how: Any,
 ) -> Row:
     read = from_nvidia_pickle(network)
 
@@ -283,7 +298,7 @@ def nvidia_row(
         images: Tensor = network(z, one_hot, truncation_psi=psi, force_fp32=True, **how)
         return images
 
-    generator = kind.from_checkpoint(read["tensors"], init_kwargs=read["init_kwargs"], truncation=psi)
+    generator = build(read["tensors"], init_kwargs=read["init_kwargs"], truncation=psi)
     labels = (torch.randint(classes, (options.batch,)),) if classes else ()
     return Row(
         f"{title}, {classes} classes, psi {psi}", original, generator, (torch.randn(options.batch, 512), *labels)
@@ -304,7 +319,7 @@ def stylegan2_ada(options: argparse.Namespace, size: int) -> Iterator[Row]:
             )
             randomise_style(network)
             title = f"StyleGAN2-ADA {size} (NVIDIA)"
-            yield nvidia_row(title, network, StyleGAN2, classes, psi, options, noise_mode="const")
+            yield nvidia_row(title, network, stylegan2_nvidia.build, classes, psi, options, noise_mode="const")
 
 
 def stylegan3(options: argparse.Namespace, size: int) -> Iterator[Row]:
@@ -325,7 +340,7 @@ def stylegan3(options: argparse.Namespace, size: int) -> Iterator[Row]:
             )
             randomise_style(network)
             getattr(network.synthesis, network.synthesis.layer_names[-1]).weight.mul_(0.3)  # toRGB
-            yield nvidia_row(f"StyleGAN3-{config} {size}", network, StyleGAN3, classes, psi, options)
+            yield nvidia_row(f"StyleGAN3-{config} {size}", network, stylegan3_nvidia.build, classes, psi, options)
 
 
 BUILT_HERE: dict[str, Builder] = {"dcgan": dcgan, "biggan-deep": biggan_deep}

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
-from ganaug.errors import GeneratorError
+from ganaug.errors import FileError
 
 # What torch.load(weights_only=True) raises on files that are damaged, or hold more than tensors and plain containers.
 UNREADABLE = (
@@ -31,39 +33,6 @@ UNREADABLE = (
 )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read one JSON object; :class:`GeneratorError` names the file when there is none or it holds something else."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except FileNotFoundError as error:
-        raise GeneratorError(f"{path} is missing.") from error
-    except OSError as error:
-        raise GeneratorError(f"{path} can't be read: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise GeneratorError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise GeneratorError(f"{path} should hold a JSON object, found {type(content).__name__}.")
-    return content
-
-
-def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"JSON has no {constant}")
-
-
-def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors to one safetensors file, beside it first, then renamed."""
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
-    os.replace(scratch, path)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write one JSON object, beside it first, then renamed; ``ValueError`` or ``TypeError`` on what JSON can't hold."""
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(scratch, path)
-
-
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """The path ``NAME.part`` to write beside ``path``; renamed to it at the end, removed if that is not reached."""
@@ -72,5 +41,86 @@ def replacing(path: Path) -> Iterator[Path]:
         yield scratch
         os.replace(scratch, path)
     except BaseException:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):  # the error that matters is the one that led here
+            scratch.unlink()
         raise
+
+
+def read_bytes(path: Path) -> bytes:
+    """What a file holds; :class:`FileError` if it is missing or can't be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise FileError(f"{path} is missing.") from error
+    except OSError as error:
+        raise FileError(f"{path} can't be read: {error}") from error
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file beside ``path`` first, then rename it; :class:`FileError` if that can't be done."""
+    try:
+        with replacing(path) as scratch:
+            scratch.write_bytes(content)
+    except OSError as error:
+        raise FileError(f"{path} can't be written: {error}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one JSON object; :class:`FileError` names the file when there is none or it holds something else."""
+    content = read_bytes(path)
+    try:
+        found = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise FileError(f"{path} should hold a JSON object, found {type(found).__name__}.")
+    return found
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"JSON has no {constant}")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write one JSON object, beside it first, then renamed.
+
+    Raises:
+        FileError: the file can't be written.
+        ValueError, TypeError: ``content`` has what JSON can't hold, NaN and infinity included.
+    """
+    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of one safetensors file, on the CPU; :class:`FileError` if it is missing or damaged.
+
+    They are copies: whoever writes into the file later does not change them.
+    """
+    return tensors_of(read_bytes(path), path)
+
+
+def tensors_of(content: bytes, path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file whose bytes were read; :class:`FileError` names ``path`` if it is damaged."""
+    try:
+        return load(content)
+    except SafetensorError as error:
+        raise FileError(f"{path} is not a whole safetensors file ({error}).") from error
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors, and texts by name, to one safetensors file, beside it first, then renamed.
+
+    Raises:
+        FileError: the file can't be written.
+    """
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(whole, None if metadata is None else dict(metadata)))
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder unless it is there; :class:`FileError` if that can't be done, or no file be written in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()  # a file of its own for each process that looks
+    except OSError as error:
+        raise FileError(f"{folder} can't be written to ({error.strerror}).") from error

@@ -1,163 +1,24 @@
-"""Foreign checkpoints, read once with ``weights_only=True`` and made generators of ours."""
+"""Other people's checkpoints, read without running anything that they hold and made generators of ours."""
 
 from __future__ import annotations
 
-import argparse
-import inspect
-import pickle
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ganaug.checkpoints.pickles import read_nvidia_pickle
-from ganaug.errors import GeneratorError, listed
-from ganaug.files import UNREADABLE, read_json
-from ganaug.generators import DCGAN, MLP, SNGAN, BigGAN, BigGANDeep, Generator, ProGAN, StyleGAN2, StyleGAN3
-from ganaug.generators.biggan import BIGGAN_DIMENSIONS, DEEP_DIMENSIONS, looks_like_biggan, looks_like_biggan_deep
-from ganaug.generators.mlp import looks_like_mlp
-from ganaug.generators.progan import looks_like_progan
-from ganaug.generators.stylegan2 import looks_like_stylegan2
-from ganaug.generators.stylegan3 import looks_like_stylegan3
+from ganaug.checkpoints.layout import Layout, State, layouts, nearest
+from ganaug.checkpoints.pickles import is_torch_file, read_checkpoint, read_nvidia_pickle
+from ganaug.errors import FileError, GeneratorError
+from ganaug.generators import Generator
 
 WRAPPERS = ("g_ema", "G_ema", "netG_state_dict", "generator_state_dict", "generator", "netG", "state_dict")
-
-
 """Where a checkpoint may keep its generator; averaged weights before those that were averaged."""
 
-
 PREFIXES = ("generator.", "netG.", "G.")
-
-
 """Of a generator's tensors where its discriminator's lie beside them."""
-
-
-TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # of files before torch 1.6
-
-
-State = Mapping[str, Tensor]
-
-
-class Layout(NamedTuple):
-    """The names that one published code gives to the tensors of a generator.
-
-    Attributes:
-        title: what the layout is called.
-        builds: the architecture whose ``from_checkpoint`` reads it.
-        has: some tensors that each such checkpoint has.
-        pattern: what each tensor matches, written as ``name:dimensions``.
-        recognises: whether a state dict is meant to be one; by default it is one that has all of these tensors.
-        config: the file beside the checkpoint that goes into ``from_checkpoint`` as ``config``.
-    """
-
-    title: str
-    builds: type[Any]
-    has: tuple[str, ...]
-    pattern: str
-    recognises: Callable[[State], bool] | None = None
-    config: str | None = None
-
-    @property
-    def architecture(self) -> str:
-        name: str = self.builds.architecture
-        return name
-
-    def reads(self, state: State) -> bool:
-        return self.recognises(state) if self.recognises else state.keys() >= set(self.has)
-
-    def belongs(self, name: str, tensor: Tensor) -> bool:
-        return re.fullmatch(self.pattern, f"{name}:{tensor.ndim}") is not None
-
-    def build(self, state: State, path: Path, options: Mapping[str, Any]) -> Generator:
-        arguments = dict(options)
-        if "origin" in _parameters(self.builds):
-            arguments["origin"] = str(path)
-        if self.config and (beside := path.with_name(self.config)).exists():
-            arguments["config"] = read_json(beside)
-        generator: Generator = self.builds.from_checkpoint(state, **arguments)
-        return generator
-
-
-def _check_options(options: Mapping[str, Any], builds: type[Any]) -> None:
-    known = _parameters(builds) - {"state", "config", "init_kwargs", "origin"}
-    if unknown := sorted(options.keys() - known):
-        raise GeneratorError(
-            f"{builds.architecture} has no option {', '.join(unknown)} for conversion; it has "
-            f"{', '.join(sorted(known)) or 'none'}."
-        )
-
-
-def _parameters(builds: type[Any]) -> set[str]:
-    return set(inspect.signature(builds.from_checkpoint).parameters)
-
-
-NORM = r"(weight|bias|running_mean|running_var):1|num_batches_tracked:0"
-
-
-LAYOUTS = (
-    Layout(
-        "DCGAN (PyTorch tutorial)",
-        DCGAN,
-        ("main.0.weight", "main.1.running_mean", "main.3.weight"),
-        rf"main\.\d+\.(weight:4|{NORM})",
-    ),
-    Layout(
-        "SN-GAN (anvoynov/GANLatentDiscovery)",
-        SNGAN,
-        ("model.0.weight", "model.2.conv1.weight", "model.2.model.0.running_mean"),
-        rf"model\.0\.(weight:2|bias:1)|model\.\d+\.(model\.\d\.)?(weight:4|{NORM})"
-        r"|model\.\d+\.(conv[12]|bypass\.1)\.(weight:4|bias:1)",
-        config="args.json",
-    ),
-    Layout(
-        "ProGAN (ptrblck/prog_gans_pytorch_inference)",
-        ProGAN,
-        ("features.0.conv.weight", "features.0.wscale.scale", "output.conv.weight"),
-        r"(features\.\d+|output)\.(conv\.weight:4|wscale\.(scale|b):1)",
-        looks_like_progan,
-    ),
-    Layout(
-        "StyleGAN2 (rosinality/stylegan2-pytorch)",
-        StyleGAN2,
-        ("style.1.weight", "input.input", "conv1.conv.modulation.weight"),
-        r"input\.input:4|style\.\d+\.(weight:2|bias:1)|latent_avg:\d|noises\.noise_\d+:4"
-        r"|(conv1|to_rgb1|convs\.\d+|to_rgbs\.\d+)\.(conv\.|noise\.|activate\.|bias:|upsample\.).*",
-        looks_like_stylegan2,
-    ),
-    Layout(
-        "StyleGAN2-ADA (NVlabs/stylegan2-ada-pytorch)",
-        StyleGAN2,
-        ("mapping.fc0.weight", "synthesis.b4.const", "synthesis.b4.conv1.noise_const"),
-        r"mapping\.(fc\d+|embed|w_avg).*|synthesis\.b\d+\..+",
-        looks_like_stylegan2,
-    ),
-    Layout(
-        "StyleGAN3 (NVlabs/stylegan3)",
-        StyleGAN3,
-        ("mapping.fc0.weight", "synthesis.input.freqs", "synthesis.input.phases"),
-        r"mapping\.(fc\d+|embed|w_avg).*|synthesis\.(input|L\d+_\d+_\d+)\..+",
-        looks_like_stylegan3,
-    ),
-    Layout(
-        "BigGAN (ajbrock/BigGAN-PyTorch)",
-        BigGAN,
-        tuple(BIGGAN_DIMENSIONS),
-        r"(shared|linear|blocks\.\d+\.\d|output_layer\.\d)\..+",
-        looks_like_biggan,
-    ),
-    Layout(
-        "BigGAN-deep (pytorch-pretrained-biggan)",
-        BigGANDeep,
-        tuple(DEEP_DIMENSIONS),
-        r"embeddings\.weight:2|generator\.(gen_z|layers\.\d+|bn|conv_to_rgb)\..+",
-        looks_like_biggan_deep,
-        config="config.json",
-    ),
-    Layout("MLP (nn.Sequential)", MLP, (), rf"(\w+\.)?\d+\.(weight:2|{NORM})", looks_like_mlp),
-)
 
 
 def convert_checkpoint(path: str | Path, /, *, arch: str = "auto", **options: Any) -> Generator:
@@ -174,7 +35,7 @@ def convert_checkpoint(path: str | Path, /, *, arch: str = "auto", **options: An
         path: the checkpoint, or an SN-GAN's folder.
         arch: "auto", or the architecture that the checkpoint has to be of: a key of
             :data:`ganaug.generators.ARCHITECTURES`.
-        options: what a checkpoint does not say, for the architecture's ``from_checkpoint``. MLP: ``activation``,
+        options: what a checkpoint does not say, arguments of its layout's ``build``. MLP: ``activation``,
             ``batch_norm_eps``; StyleGAN2: ``truncation``, ``latent_space``, ...; BigGAN, BigGAN-deep: ``truncation``.
 
     Raises:
@@ -182,27 +43,28 @@ def convert_checkpoint(path: str | Path, /, *, arch: str = "auto", **options: An
             that ganaug does not know (what was found is listed, and the nearest layout); it is not of the architecture
             ``arch`` (what does not fit is listed); or an option that the architecture does not take.
     """
-    generator = _converted(Path(path), arch, options)
+    path = Path(path)
+    if path.suffix == ".pkl" and not is_torch_file(path):
+        generator = _from_nvidia(path, options)
+    else:
+        generator = _from_torch(_file(path), arch, options)
     if arch not in ("auto", generator.architecture):
         raise GeneratorError(f"{path} holds a {generator.architecture}, not a {arch}. Leave arch out, or say that.")
     return generator
 
 
-def _converted(path: Path, arch: str, options: Mapping[str, Any]) -> Generator:
-    if path.suffix == ".pkl" and not _is_torch_file(path):
-        read = read_nvidia_pickle(path)
-        builds = StyleGAN3 if looks_like_stylegan3(read["tensors"]) else StyleGAN2
-        _check_options(options, builds)
-        return builds.from_checkpoint(
-            read["tensors"], init_kwargs=read["init_kwargs"], origin=str(path), **options
-        ).check()
-    if path.is_dir():
-        if not (path / "generator.pt").is_file():
-            raise GeneratorError(
-                f"{path} is a folder without generator.pt. Only an SN-GAN of GANLatentDiscovery is a folder, with "
-                "args.json and generator.pt; of any other give the checkpoint's file."
-            )
-        path /= "generator.pt"
+def _from_nvidia(path: Path, options: Mapping[str, Any]) -> Generator:
+    """The generator in a pickle of NVIDIA's, StyleGAN2 unless it is recognised as another."""
+    read = read_nvidia_pickle(path)
+    state = read["tensors"]
+    nvidias = [layout for layout in layouts() if "init_kwargs" in layout.arguments]
+    layout = next((layout for layout in nvidias if layout.reads(state)), nvidias[0])
+    layout.check_options(options)
+    return layout.generator(state, path, {**options, "init_kwargs": read["init_kwargs"]}).check()
+
+
+def _from_torch(path: Path, arch: str, options: Mapping[str, Any]) -> Generator:
+    """The generator in a file of ``torch.save``."""
     content = read_checkpoint(path)
     state = _state_dict(content)
     layout = _layout(state, arch)
@@ -213,45 +75,40 @@ def _converted(path: Path, arch: str, options: Mapping[str, Any]) -> Generator:
             break
     if layout is None:
         raise GeneratorError(_unknown(path, content, state))
-    _check_options(options, layout.builds)
-    if layout.builds is StyleGAN2 and isinstance(content, Mapping) and isinstance(content.get("latent_avg"), Tensor):
-        state["latent_avg"] = content["latent_avg"]
+    layout.check_options(options)
+    for name in layout.beside:
+        if isinstance(content, Mapping) and isinstance(content.get(name), Tensor):
+            state[name] = content[name]
     try:
-        return layout.build(state, path, options).check()
-    except GeneratorError as error:
-        if str(path) in str(error):
+        return layout.generator(state, path, options).check()
+    except (FileError, GeneratorError) as error:
+        if isinstance(error, GeneratorError) and str(path) in str(error):
             raise
         raise GeneratorError(f"{path}: {error}") from error
 
 
-def read_checkpoint(path: Path) -> Any:
-    """What a file of ``torch.save`` holds: tensors and plain containers. Nothing else is unpickled.
-
-    Raises:
-        GeneratorError: the file is missing or damaged, or holds anything else.
-    """
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # rosinality's checkpoints hold their options
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise GeneratorError(f"there is no file {path}.") from error
-    except pickle.UnpicklingError as error:
+def _file(path: Path) -> Path:
+    """The checkpoint in a folder, or the file itself."""
+    if not path.is_dir():
+        return path
+    if not (path / "generator.pt").is_file():
         raise GeneratorError(
-            f"{path} is refused: it is damaged, or holds more than tensors and plain containers, and running what a "
-            f"pickle asks for is not safe. Save a plain state dict instead. ({str(error).partition(chr(10))[0]})"
-        ) from error
-    except UNREADABLE as error:
-        raise GeneratorError(f"{path} can't be read as a checkpoint; is it whole? ({error})") from error
+            f"{path} is a folder without generator.pt. Only an SN-GAN of GANLatentDiscovery is a folder, with "
+            "args.json and generator.pt; of any other give the checkpoint's file."
+        )
+    return path / "generator.pt"
 
 
 def _layout(state: State, arch: str) -> Layout | None:
     """The layout that a state dict is read as; with ``arch`` one of these architectures', whatever its names are."""
-    choice = [layout for layout in LAYOUTS if arch in ("auto", layout.architecture)]
+    choice = [layout for layout in layouts() if arch in ("auto", layout.architecture)]
     if not choice:
-        known = dict.fromkeys(layout.architecture for layout in LAYOUTS)
+        known = dict.fromkeys(layout.architecture for layout in layouts())
         raise GeneratorError(f"arch should be auto or one of {', '.join(known)}; got {arch!r}.")
     recognised = next((layout for layout in choice if layout.reads(state)), None)
-    return recognised if arch == "auto" else recognised or choice[0]
+    if recognised or arch == "auto":
+        return recognised
+    return max(choice, key=lambda layout: sum(layout.belongs(name, tensor) for name, tensor in state.items()))
 
 
 def _state_dict(content: Any) -> dict[str, Tensor]:
@@ -278,15 +135,6 @@ def _float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
-def _is_torch_file(path: Path) -> bool:
-    """Whether ``torch.save`` wrote a file, whatever it is called."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(TORCH_MAGIC)).startswith((b"PK", TORCH_MAGIC))
-    except OSError:
-        return False
-
-
 def _unknown(path: Path, content: Any, state: State) -> str:
     """What to say of a checkpoint in no known layout."""
     if state.keys() and state.keys() <= {"linear.weight", "linear.bias", "log_mat_half"}:
@@ -302,35 +150,8 @@ def _unknown(path: Path, content: Any, state: State) -> str:
         if isinstance(content, Mapping)
         else type(content).__name__
     )
+    known = ", ".join(layout.title for layout in layouts())
     return (
-        f"{path} has a layout that ganaug does not know: {found}. {_nearest(state)}"
-        f"Known: {', '.join(layout.title for layout in LAYOUTS)}. For a network of your own use Generator.from_module."
+        f"{path} has a layout that ganaug does not know: {found}. {nearest(state)}Known: {known}. "
+        "For a network of your own use Generator.from_module."
     )
-
-
-def _nearest(state: State) -> str:
-    """The known layout that shares most names with a state dict, and what keeps them apart; "" if none shares any."""
-    heads = {name.partition(".")[0] for name in state}
-    head = f"{heads.pop()}." if len(heads) == 1 else ""
-    best, text = (0.0, 0), ""
-    for layout in LAYOUTS:
-        known = f"{layout.has[0].partition('.')[0]}." if layout.has else ""
-        for theirs, ours in (("", ""), (head, known), (head, "")) if head else (("", ""),):
-            names = {ours + name.removeprefix(theirs): name for name in state}
-            foreign = [theirs for name, theirs in names.items() if not layout.belongs(name, state[theirs])]
-            missing = [name for name in layout.has if name not in names]
-            score = (1 - len(foreign) / max(1, len(names)), len(layout.has) - len(missing))
-            if score <= best or (theirs and missing):
-                continue
-            begin = f"these begin with {theirs!r}" + f" where it has {ours!r}" * bool(ours)
-            differences = [
-                *([begin] if theirs else []),
-                *([f"it would also have {listed(missing)}"] if missing else []),
-                *([f"these do not belong: {listed(foreign)}"] if foreign else []),
-            ]
-            best = score
-            text = (
-                f"Nearest: {layout.title}, but {', and '.join(differences) or 'with other shapes'}. Is it whole, and a "
-                f"generator's? With arch {layout.architecture} all that does not fit is listed. "
-            )
-    return text

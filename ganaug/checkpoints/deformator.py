@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganaug.checkpoints.convert import read_checkpoint
+from ganaug.checkpoints.pickles import read_checkpoint
 from ganaug.errors import PackError, listed
 from ganaug.files import read_json
 
@@ -33,6 +33,7 @@ def directions_from_deformator(path: str | Path) -> tuple[Tensor, Tensor]:
         PackError: tensors of another shape; columns that are zero, NaN or infinite; a type without directions (fc, a
             network; id and random, which save nothing).
         GeneratorError: the file is missing or damaged, or holds more than tensors and plain containers.
+        FileError: the run's ``args.json`` is damaged.
     """
     path = Path(path)
     state = read_checkpoint(path)

@@ -1,12 +1,13 @@
-"""NVIDIA's network pickles (StyleGAN2-ADA, StyleGAN3), read without running anything that they hold.
+"""Pickles of torch.save and of NVIDIA (StyleGAN2-ADA, StyleGAN3), read without running anything that they hold.
 
-Such a file pickles whole networks, each with the source code of its classes, which unpickling would run
+A file of NVIDIA's pickles whole networks, each with the source code of its classes, which unpickling would run
 (``torch_utils.persistence`` of NVlabs/stylegan2-ada-pytorch). Here the source is dropped, and of each network its
 class's name and its state are kept. All that an unpickler may call is written in :data:`ALLOWED`.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import math
 import pickle
@@ -21,6 +22,37 @@ from torch import Tensor
 
 from ganaug.errors import GeneratorError
 from ganaug.files import UNREADABLE
+
+TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # of files before torch 1.6
+
+
+def read_checkpoint(path: Path) -> Any:
+    """What a file of ``torch.save`` holds: tensors and plain containers. Nothing else is unpickled.
+
+    Raises:
+        GeneratorError: the file is missing or damaged, or holds anything else.
+    """
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):  # rosinality's checkpoints hold their options
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise GeneratorError(f"there is no file {path}.") from error
+    except pickle.UnpicklingError as error:
+        raise GeneratorError(
+            f"{path} is refused: it is damaged, or holds more than tensors and plain containers, and running what a "
+            f"pickle asks for is not safe. Save a plain state dict instead. ({str(error).partition(chr(10))[0]})"
+        ) from error
+    except UNREADABLE as error:
+        raise GeneratorError(f"{path} can't be read as a checkpoint; is it whole? ({error})") from error
+
+
+def is_torch_file(path: Path) -> bool:
+    """Whether ``torch.save`` wrote a file, whatever it is called."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(TORCH_MAGIC)).startswith((b"PK", TORCH_MAGIC))
+    except OSError:
+        return False
 
 
 class NvidiaNetwork(TypedDict):

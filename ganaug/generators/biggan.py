@@ -9,8 +9,7 @@ networks here are plain convolutions and linear layers.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -18,12 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
-from typing_extensions import Self
 
 from ganaug.errors import GeneratorError
 from ganaug.generators.generator import Generator
 from ganaug.generators.layers import UpsampledConv2d
-from ganaug.generators.network import load_weights
 
 BOTTOM_SIZE = 4
 
@@ -300,46 +297,6 @@ class BigGAN(TruncatedGenerator):
         images: Tensor = self.output_layer(h).tanh()
         return images
 
-    @classmethod
-    def from_checkpoint(cls, state: Mapping[str, Tensor], *, eps: float | None = None, truncation: float = 1.0) -> Self:
-        """Build the frozen generator of a ``G_ema.pth`` of BigGAN-PyTorch; all sizes are read off the tensors.
-
-        Args:
-            state: the state dict, with the singular vectors ``u0`` of spectral norm (none at all if it was trained
-                without) and the batch norms' ``stored_mean`` and ``stored_var``.
-            eps: see :class:`BigGAN`. By default 1e-4 for a checkpoint with ``u0`` but no ``sv0``, which is how
-                BigGAN-PyTorch's converter writes the models of TF Hub, and 1e-5 for any other.
-            truncation: see :class:`BigGAN`.
-
-        Raises:
-            GeneratorError: another layout, or tensors missing, extra or mis-shaped.
-        """
-        if not looks_like_biggan(state):
-            raise _another_layout(state, "BigGAN-PyTorch's G_ema.pth", BIGGAN_DIMENSIONS)
-        num_classes, shared_dim = state["shared.weight"].shape
-        part = state["linear.weight"].shape[1]
-        hierarchical = state["blocks.0.0.bn1.gain.weight"].shape[1] > shared_dim
-        blocks = len({name.split(".")[1] for name in state if re.fullmatch(r"blocks\.\d+\.0\.conv1\.weight", name)})
-        image_size = BOTTOM_SIZE << min(blocks, 16)
-        if image_size not in WIDTHS:
-            known = [size.bit_length() - 3 for size in WIDTHS]
-            raise GeneratorError(f"the checkpoint has {blocks} BigGAN blocks; generators of {known} blocks are known.")
-        if eps is None:
-            eps = 1e-4 if "linear.u0" in state and "linear.sv0" not in state else 1e-5
-        with torch.device("meta"):  # nothing is allocated before the tensors are seen to fit
-            generator = cls(
-                latent_dim=part * (blocks + 1) if hierarchical else part,
-                image_size=image_size,
-                num_classes=num_classes,
-                ch=state["output_layer.0.gain"].shape[0] // WIDTHS[image_size][-1],
-                shared_dim=shared_dim,
-                hierarchical=hierarchical,
-                attention=[BOTTOM_SIZE << (i + 1) for i in range(blocks) if f"blocks.{i}.1.gamma" in state],
-                eps=eps,
-                truncation=truncation,
-            )
-        return load_weights(generator, _biggan_weights(state), origin="the checkpoint")
-
 
 class BigGANDeep(TruncatedGenerator):
     """BigGAN-deep's generator, as in ``pytorch-pretrained-biggan``.
@@ -422,193 +379,3 @@ class BigGANDeep(TruncatedGenerator):
             h = self._layer(layer, h, condition)
         images: Tensor = self.to_image(F.relu(self.norm(h), inplace=True)).tanh()
         return images
-
-    @classmethod
-    def from_checkpoint(
-        cls, state: Mapping[str, Tensor], *, config: Mapping[str, Any] | None = None, truncation: float = 1.0
-    ) -> Self:
-        """Build the frozen generator of a ``pytorch_model.bin`` of ``pytorch-pretrained-biggan``.
-
-        Sizes are read off the tensors. They do not tell which blocks double the resolution: without a ``config`` every
-        second one does, from the second on, as in all published models, and ``eps`` is 1e-4.
-
-        Args:
-            state: the state dict.
-            config: the ``config.json`` beside it; ``layers`` and ``eps`` are taken from it, other sizes compared.
-            truncation: see :class:`BigGANDeep`.
-
-        Raises:
-            GeneratorError: another layout, a config of another model, or tensors missing, extra or mis-shaped.
-        """
-        if not looks_like_biggan_deep(state):
-            raise _another_layout(state, "pytorch-pretrained-biggan's pytorch_model.bin", DEEP_DIMENSIONS)
-        config = config or {}
-        class_embed_dim, num_classes = state["embeddings.weight"].shape
-        n_stats, ch = state["generator.bn.running_means"].shape
-        latent_dim = state["generator.gen_z.weight_orig"].shape[1] - class_embed_dim
-        layers, position = _deep_layers(state, max(ch, 1))
-        sizes = {"z_dim": latent_dim, "num_classes": num_classes, "channel_width": ch, "n_stats": n_stats}
-        wrong = [
-            f"{name} {config[name]!r}, not {size}" for name, size in sizes.items() if config.get(name, size) != size
-        ]
-        if wrong:
-            raise GeneratorError(f"the config is not the checkpoint's: it says {'; '.join(wrong)}.")
-        with torch.device("meta"):  # nothing is allocated before the tensors are seen to fit
-            generator = cls(
-                latent_dim=latent_dim,
-                num_classes=num_classes,
-                class_embed_dim=class_embed_dim,
-                ch=ch,
-                layers=config.get("layers", layers),
-                attention_layer_position=position,
-                eps=config.get("eps", 1e-4),
-                n_stats=n_stats,
-                truncation=truncation,
-            )
-        return load_weights(generator, _deep_weights(state), origin="the checkpoint")
-
-
-# -- the layouts of the published code --------------------------------------------------------------------------------
-
-# The tensors that tell a layout and its sizes, with their number of dimensions.
-BIGGAN_DIMENSIONS = {
-    "shared.weight": 2,
-    "linear.weight": 2,
-    "blocks.0.0.bn1.gain.weight": 2,
-    "blocks.0.0.conv_sc.weight": 4,
-    "output_layer.0.gain": 1,
-}
-
-
-DEEP_DIMENSIONS = {
-    "embeddings.weight": 2,
-    "generator.gen_z.weight_orig": 2,
-    "generator.bn.running_means": 2,
-    "generator.conv_to_rgb.weight_orig": 4,
-}
-
-
-def looks_like_biggan(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict has the layout of github.com/ajbrock/BigGAN-PyTorch's ``BigGAN.py``."""
-    return all(name in state and state[name].ndim == ndim for name, ndim in BIGGAN_DIMENSIONS.items())
-
-
-def looks_like_biggan_deep(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict has the layout of the PyPI package ``pytorch-pretrained-biggan``."""
-    return all(name in state and state[name].ndim == ndim for name, ndim in DEEP_DIMENSIONS.items())
-
-
-def _another_layout(state: Mapping[str, Tensor], layout: str, expected: Mapping[str, int]) -> GeneratorError:
-    found = "; ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in list(state.items())[:8]) or "no tensors"
-    wanted = ", ".join(f"{name} of {ndim} dimensions" for name, ndim in expected.items())
-    return GeneratorError(f"this is not the layout of {layout}: found {found}. Expected {wanted}, and so on.")
-
-
-STATISTICS = {"stored_mean": "means", "stored_var": "variances"}
-
-
-def _biggan_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """BigGAN-PyTorch's tensors under our names, spectral norm folded in.
-
-    In evaluation the weight is W / sigma with sigma = |W v| and v the unit vector along W^T u0: half a step of power
-    iteration from the stored u0. Nothing reads sv0, a record of sigma, and u1 and sv1 are of the next singular value.
-    """
-    spectral = any(name.endswith(".u0") for name in state)
-    weights = {}
-    for name, tensor in state.items():
-        stem, _, kind = name.rpartition(".")
-        if stem != "shared" and f"{stem}.weight" in state and re.fullmatch(r"(u|sv)\d+", kind):
-            continue
-        if spectral and kind == "weight" and stem != "shared" and tensor.ndim > 1:
-            matrix = tensor.flatten(1)
-            v = F.normalize(matrix.mT @ _singular_vector(state, f"{stem}.u0", tensor, len(tensor)), dim=0)
-            tensor = _divided(name, tensor, (matrix @ v).norm())
-        if kind in STATISTICS:
-            name, tensor = f"{stem}.{STATISTICS[kind]}", tensor[None]
-        weights[name] = tensor.reshape(()) if kind == "gamma" and tensor.numel() == 1 else tensor
-    return weights
-
-
-DEEP_NAMES = (
-    (r"^generator\.", ""),
-    (r"^embeddings\.", "shared."),
-    (r"^gen_z\.", "linear."),
-    (r"^conv_to_rgb\.", "to_image."),
-    (r"^bn\.weight$", "norm.gain"),
-    (r"^bn\.", "norm."),
-    (r"\.bn_(\d)\.", r".norms.\1."),
-    (r"\.conv_(\d)\.", r".convs.\1."),
-    (r"\.scale\.", ".gain."),
-    (r"\.offset\.", ".bias."),
-    (r"\.snconv1x1_(theta|phi|g|o)(_conv)?\.", r".\1."),
-    (r"\.weight_orig$", ".weight"),
-    (r"\.running_means$", ".means"),
-    (r"\.running_vars$", ".variances"),
-)
-
-
-def _deep_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The package's tensors under our names, spectral norm folded in: sigma = u^T W v with both vectors as stored."""
-    weights = {}
-    for name, tensor in state.items():
-        stem, _, kind = name.rpartition(".")
-        if kind in ("weight_u", "weight_v") and f"{stem}.weight_orig" in state:
-            continue
-        if kind == "weight_orig" and tensor.ndim > 1:
-            matrix = tensor.flatten(1)
-            u, v = (
-                _singular_vector(state, f"{stem}.weight_{side}", tensor, length)
-                for side, length in zip("uv", matrix.shape, strict=True)
-            )
-            tensor = _divided(name, tensor, u @ (matrix @ v))
-        if name == "embeddings.weight":  # a linear layer of one-hot labels
-            tensor = tensor.mT.contiguous()
-        elif stem == "generator.gen_z" and tensor.ndim and len(tensor) % 16 == 0:  # features come last in TensorFlow
-            tensor = tensor.unflatten(0, (BOTTOM_SIZE, BOTTOM_SIZE, -1)).movedim(2, 0).flatten(0, 2)
-        elif stem == "generator.conv_to_rgb":  # of as many channels as feature maps the package shows three
-            tensor = tensor[:3].clone() if tensor.shape[:1] == state["generator.bn.running_means"].shape[1:] else tensor
-        elif kind == "gamma" and tensor.numel() == 1:
-            tensor = tensor.reshape(())
-        for pattern, ours in DEEP_NAMES:
-            name = re.sub(pattern, ours, name)
-        weights[name] = tensor
-    return weights
-
-
-def _deep_layers(state: Mapping[str, Tensor], ch: int) -> tuple[list[tuple[bool, int, int]], int | None]:
-    """The blocks of a checkpoint, every second one taken to double the resolution, and the one after attention."""
-    numbers = {int(match[1]) for name in state if (match := re.match(r"generator\.layers\.(\d{1,6})\.", name))}
-    layers: list[tuple[bool, int, int]] = []
-    position = None
-    for number in sorted(numbers):
-        stem = f"generator.layers.{number}"
-        if f"{stem}.gamma" in state:
-            position = len(layers)
-            continue
-        widths = []
-        for name, dim in ((f"{stem}.conv_0.weight_orig", 1), (f"{stem}.conv_3.weight_orig", 0)):
-            if name not in state or state[name].ndim != 4:
-                raise GeneratorError(f"the checkpoint has no convolution {name}. Is it whole?")
-            widths.append(state[name].shape[dim] // ch)
-        layers.append((len(layers) % 2 == 1, widths[0], widths[1]))
-    return layers, position
-
-
-def _singular_vector(state: Mapping[str, Tensor], name: str, weight: Tensor, length: int) -> Tensor:
-    """A stored singular vector of ``weight``, flat."""
-    vector = state.get(name)
-    if vector is None or vector.numel() != length or vector.dtype != weight.dtype:
-        found = "missing" if vector is None else f"{vector.dtype} {tuple(vector.shape)}"
-        raise GeneratorError(
-            f"{name} is {found}, expected {weight.dtype} of {length} values: spectral norm divides the weight beside "
-            "it by the singular value that comes of it. Is the checkpoint whole?"
-        )
-    return vector.flatten()
-
-
-def _divided(name: str, weight: Tensor, sigma: Tensor) -> Tensor:
-    if not sigma.isfinite() or sigma == 0:
-        raise GeneratorError(
-            f"{name} can't be divided by its singular value, which comes out as {sigma}. Is the checkpoint whole?"
-        )
-    return weight / sigma

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint_sequential
-from typing_extensions import Self
 
 from ganaug.errors import GeneratorError
 from ganaug.generators.generator import Generator
 from ganaug.generators.layers import without_batch_norms
-from ganaug.generators.layouts import batch_norm_names, counters, renamed, without_counters
-from ganaug.generators.network import load_weights
 
 
 class DCGAN(Generator):
@@ -67,32 +61,3 @@ class DCGAN(Generator):
 
     def _fuse(self) -> None:
         self.main = without_batch_norms(self.main)
-
-    @classmethod
-    def from_checkpoint(cls, state: Mapping[str, Tensor], *, origin: str = "the checkpoint") -> Self:
-        """Build the frozen generator of a state dict in the layout of the PyTorch DCGAN tutorial, of any size.
-
-        Args:
-            state: the tensors, ``main.0.weight`` and so on.
-            origin: where ``state`` comes from, for the error.
-
-        Raises:
-            GeneratorError: missing, extra or mis-shaped tensors.
-        """
-        state = without_counters(state)
-        convs = [
-            name for name, tensor in state.items() if re.fullmatch(r"main\.\d+\.weight", name) and tensor.ndim == 4
-        ]
-        last = f"main.{3 * max(1, len(convs) - 1)}.weight"
-        names = {f"main.{3 * k}.weight": (f"main.{3 * k}.weight", 4) for k in range(max(2, len(convs)))}
-        for k in range(len(names) - 1):
-            names |= batch_norm_names(f"main.{3 * k + 1}", f"main.{3 * k + 1}")
-        found = renamed(state, names, layout="DCGAN (PyTorch tutorial)", origin=origin)
-        with torch.device("meta"):
-            generator = cls(
-                latent_dim=found["main.0.weight"].shape[0],
-                channels=found[last].shape[1],
-                width=found[last].shape[0],
-                image_size=4 << (len(convs) - 1),
-            )
-        return load_weights(generator, {**counters(generator), **found}, origin=origin)

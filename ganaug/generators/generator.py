@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from huggingface_hub import ModelHubMixin, hf_hub_download
@@ -15,17 +14,19 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidat
 from torch import Tensor, nn
 from typing_extensions import Self
 
-if TYPE_CHECKING:
-    from ganaug.generators.module import LabelForm, LatentShape, ModuleGenerator
-from ganaug.errors import GeneratorError, listed
+from ganaug.errors import FileError, GeneratorError
 from ganaug.files import read_json, write_json
-from ganaug.generators.checks import ROUNDING, _same, difference
+from ganaug.generators.checks import check, check_integers, check_repeatable
 from ganaug.generators.network import FrozenNetwork, load_network
 
 CONFIG_FILE = "config.json"
-
-
 WEIGHTS_FILE = "generator.safetensors"
+
+LatentShape = Literal["vector", "map"]
+LabelForm = Literal["index", "one_hot", "embedding"]
+
+ARCHITECTURES: dict[str, type[Generator]] = {}
+"""Every architecture by its name; a class with an ``architecture`` of its own enters itself."""
 
 
 class Generator(
@@ -60,6 +61,9 @@ class Generator(
     """
 
     architecture: ClassVar[str] = ""
+    """The name in :data:`ARCHITECTURES` and config.json; a subclass that gives none stays out of both."""
+    rebuildable: ClassVar[bool] = True
+    """Whether :attr:`config` and weights are enough to build the network again."""
     recomputes: bool | None = None
     """Whether gradients with respect to the latents compute activations again instead of keeping them; None where the
     architecture can't."""
@@ -68,15 +72,22 @@ class Generator(
     directions_within: slice = slice(None)
     """The coordinates of a latent that directions may change, a range without gaps; all of them by default."""
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if not (name := cls.__dict__.get("architecture")):
+            return
+        known = ARCHITECTURES.get(name, cls)
+        # A module that is imported again defines its classes again.
+        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise GeneratorError(
+                f"{cls.__module__}.{cls.__qualname__} and {known.__module__}.{known.__qualname__} are both of "
+                f"architecture {name!r}. Give the new class another name."
+            )
+        ARCHITECTURES[name] = cls
+
     def __init__(self, *, latent_dim: int, image_size: int, channels: int, num_classes: int = 0) -> None:
         super().__init__()
-        for name, value, least in (
-            ("latent_dim", latent_dim, 1),
-            ("image_size", image_size, 1),
-            ("num_classes", num_classes, 0),
-        ):
-            if not isinstance(value, int) or value < least:
-                raise GeneratorError(f"{name} should be an integer of at least {least}, got {value!r}.")
+        check_integers(("latent_dim", latent_dim, 1), ("image_size", image_size, 1), ("num_classes", num_classes, 0))
         if channels not in (1, 3):
             raise GeneratorError(f"channels should be 1 (grey) or 3 (colour), got {channels!r}.")
         self.latent_dim = latent_dim
@@ -149,7 +160,6 @@ class Generator(
         device = rng.device if rng is not None else self.device
         return torch.randint(self.num_classes, (count,), generator=rng, device=device).to(self.device)
 
-    @torch.no_grad()
     def check(self) -> Self:
         """Draw two images and compare them with what the generator promises; returns the generator itself.
 
@@ -160,49 +170,8 @@ class Generator(
                 is; a wrong shape or type, NaN or Inf, values outside [-1, 1], or an image that does not depend on its
                 latent.
         """
-        with self._own_rng():
-            self._first_draw()
+        check(self)
         return self
-
-    def _own_rng(self) -> AbstractContextManager[None]:
-        """What is drawn from torch's global random state within leaves no trace."""
-        return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
-
-    @torch.no_grad()
-    def _first_draw(self) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Two latents, one label for both (or None), and their images, checked."""
-        rng = torch.Generator().manual_seed(0)
-        latents, labels = self.sample_latents(2, rng=rng), self.sample_labels(1, rng=rng)
-        labels = labels if labels is None else labels.expand(2)
-        images = self._trial(latents, labels)
-        if difference(images[0], images[1]) < ROUNDING:
-            raise GeneratorError("two different latents gave the same image: the generator ignores its latents.")
-        return latents, labels, images
-
-    @torch.no_grad()
-    def _trial(self, latents: Tensor, labels: Tensor | None) -> Tensor:
-        """Draw two images and check what one call shows."""
-        before = {name: buffer.clone() for name, buffer in self.named_buffers()}
-        try:
-            images: Tensor = self(latents, labels)
-        except GeneratorError:
-            raise
-        except Exception as error:  # a network of anyone's may raise anything
-            raise GeneratorError(self._call_failed(error, labels)) from error
-        finally:
-            changed = [name for name, buffer in self.named_buffers() if not _same(buffer, before.get(name, buffer))]
-            for name in changed:
-                self.get_buffer(name).data = before[name]
-        if changed:
-            raise GeneratorError(
-                f"drawing images changed the network's buffers ({listed(changed)}), which were put back: in evaluation "
-                "mode they should stay as they are. Update running statistics only if self.training."
-            )
-        self._check_shape(images)
-        if not torch.isfinite(images).all():
-            raise GeneratorError("the generator returned NaN or Inf for latents drawn from N(0, I). Check its weights.")
-        self._check_values(images)
-        return images
 
     def _call_failed(self, error: Exception, labels: Tensor | None) -> str:
         given = f"latents of shape (2, {self.latent_dim})" + ("" if labels is None else " and labels of shape (2,)")
@@ -248,7 +217,7 @@ class Generator(
         labels: LabelForm = "index",
         embedding: Callable[[Tensor], Any] | None = None,
         label_keyword: str | None = None,
-    ) -> ModuleGenerator:
+    ) -> Generator:
         """Make any network a generator, and check on four images that it is what was said of it.
 
         The network itself is frozen: put in evaluation mode, no weight requiring a gradient. The check leaves weights,
@@ -284,9 +253,8 @@ class Generator(
             >>> generator(generator.sample_latents(2)).shape
             torch.Size([2, 3, 32, 32])
         """
-        from ganaug.generators.module import ModuleGenerator
-
-        generator = ModuleGenerator(
+        build: Callable[..., Generator] = ARCHITECTURES["module"]
+        generator = build(
             module,
             latent_dim=latent_dim,
             image_size=image_size,
@@ -298,7 +266,8 @@ class Generator(
             embedding=embedding,
             label_keyword=label_keyword,
         )
-        return generator.freeze().check_repeatable()
+        check_repeatable(generator.freeze())
+        return generator
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
@@ -356,6 +325,8 @@ class Generator(
             raise  # a kind of EntryNotFoundError, but it says that the Hub was not asked or could not be reached
         except EntryNotFoundError as error:
             raise GeneratorError(f"{model_id} is not a ganaug generator: {error}") from error
+        except FileError as error:
+            raise GeneratorError(str(error)) from error
         sha256 = config.pop("sha256", None)
         generator = build_generator(config, weights=weights, sha256=sha256)
         if not isinstance(generator, cls):
@@ -370,21 +341,19 @@ def build_generator(config: Mapping[str, Any], *, weights: Path, sha256: str | N
         GeneratorError: an unknown architecture, arguments it doesn't take, a damaged file, missing, extra or
             mis-shaped tensors, or weights whose SHA-256 is not ``sha256``.
     """
-    from ganaug.generators import ARCHITECTURES
-    from ganaug.generators.module import ModuleGenerator
-
     arguments = dict(config)
     name = arguments.pop("architecture", None)
-    if not isinstance(name, str) or name not in ARCHITECTURES:
+    kind = ARCHITECTURES.get(name) if isinstance(name, str) else None
+    if kind is None or not kind.rebuildable:
         hint = (
-            "It was made with Generator.from_module: build it the same way and pass it as generator=…"
-            if name == ModuleGenerator.architecture
-            else f"Known: {', '.join(sorted(ARCHITECTURES))}."
+            f"Known: {', '.join(sorted(name for name, known in ARCHITECTURES.items() if known.rebuildable))}."
+            if kind is None
+            else "It was made with Generator.from_module: build it the same way and pass it as generator=…"
         )
         raise GeneratorError(f"{weights.parent}: unknown generator architecture {name!r}. {hint}")
     try:
         with torch.device("meta"):  # nothing is allocated for what a config asks before the file is seen to hold it
-            generator: Generator = ARCHITECTURES[name](**arguments)
+            generator: Generator = kind(**arguments)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise GeneratorError(f"{weights.parent}: config does not fit architecture {name!r}: {error}") from error
     return load_network(generator, weights, sha256=sha256)

@@ -6,30 +6,16 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from typing_extensions import Self
 
 from ganaug.errors import GeneratorError
-from ganaug.generators.checks import ROUNDING, difference
-from ganaug.generators.generator import Generator
-
-LatentShape = Literal["vector", "map"]
-
-
-LabelForm = Literal["index", "one_hot", "embedding"]
-
+from ganaug.generators.generator import Generator, LabelForm, LatentShape
 
 USUAL_RANGES = ((-1.0, 1.0), (0.0, 1.0), (0.0, 255.0))
-
-
-GREY_LEVEL = 2 / 255
-
-
-"""One step of an 8-bit image in [-1, 1]; rounding, which differs between batches, stays below it."""
 
 
 class ModuleGenerator(Generator):
@@ -40,6 +26,7 @@ class ModuleGenerator(Generator):
     """
 
     architecture = "module"
+    rebuildable = False
 
     def __init__(
         self,
@@ -134,32 +121,6 @@ class ModuleGenerator(Generator):
             "DirectionPack.from_pretrained(path, generator=generator)."
         )
 
-    def check_repeatable(self) -> Self:
-        """What :meth:`check` does, on the same two images, and two more for what a single call can't show.
-
-        Raises:
-            GeneratorError: as :meth:`check`; or another image for the same latent, be it called again or in another
-                batch; or the same image for two labels.
-        """
-        with self._own_rng():
-            latents, labels, images = self._first_draw()
-            mates, mixed = self.sample_latents(1, rng=torch.Generator().manual_seed(1)), labels
-            if labels is not None and self.num_classes > 1:
-                label, last = int(labels[0]), self.num_classes - 1
-                mates, mixed = latents[:1], labels.new_tensor([0 if label == last else last, label])
-            mate, again = self._trial(torch.cat([mates, latents[:1]]), mixed)
-            change = difference(again, images[0])
-            if change >= GREY_LEVEL:
-                repeated = difference(self._trial(latents, labels), images)
-                raise GeneratorError(_why_unsteady(change, repeated))
-        if mixed is not None and mixed[0] != mixed[1] and difference(mate, again) < ROUNDING:
-            raise GeneratorError(
-                f"the same latent with labels {int(mixed[0])} and {int(mixed[1])} gave the same image: "
-                "the network ignores its labels. Check how they go in (labels, label_keyword), or pass num_classes=0 "
-                "and wrap it so that it takes latents alone."
-            )
-        return self
-
     def _call_failed(self, error: Exception, labels: Tensor | None) -> str:
         shape = (2, self.latent_dim, 1, 1) if self.latent_shape == "map" else (2, self.latent_dim)
         keyword = f"{self.label_keyword}=" if self.label_keyword else ""
@@ -215,23 +176,6 @@ class ModuleGenerator(Generator):
             f"the network returned values from {low:.3g} to {high:.3g}, expected value_range=({start:g}, {end:g}). "
             f"{advice}"
         )
-
-
-def _why_unsteady(change: float, repeated: float) -> str:
-    """What is wrong when one latent gives two images: ``change`` apart in two batches, ``repeated`` in equal calls."""
-    if repeated >= GREY_LEVEL:
-        return (
-            f"the same latents drawn twice gave images that differ by up to {repeated:.2g} (of 2), in evaluation "
-            "mode: the network draws noise, or drops out, on every call. Make it a function of its latents: fix "
-            'the noise (StyleGAN: noise_mode="const" or randomize_noise=False), call F.dropout with '
-            "training=self.training, and register submodules, which eval() does not reach in a plain list."
-        )
-    return (
-        f"the same latent in two batches gave images that differ by up to {change:.2g} (of 2), in evaluation mode: "
-        "an image depends on the rest of its batch, as with batch norm in training mode. Use running statistics: "
-        "F.batch_norm with training=self.training, track_running_stats=True, and submodules registered, for eval() "
-        "does not reach them in a plain list."
-    )
 
 
 def _checked_value_range(value_range: tuple[float, float]) -> tuple[float, float]:

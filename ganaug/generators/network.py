@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor, nn
 from typing_extensions import Self
 
 from ganaug.devices import in_channels_last
-from ganaug.errors import GeneratorError, listed
-from ganaug.files import write_safetensors
+from ganaug.errors import FileError, GeneratorError, listed
+from ganaug.files import read_safetensors, write_safetensors
 
 
 class FrozenNetwork(nn.Module, ABC):
@@ -58,7 +56,7 @@ class FrozenNetwork(nn.Module, ABC):
         return digest.hexdigest()
 
     def save_weights(self, path: Path) -> None:
-        """Write all weights to one safetensors file, beside it first, then renamed."""
+        """Write all weights to one safetensors file, beside it first, then renamed; ``FileError`` if that fails."""
         write_safetensors(path, self.state_dict())
 
 
@@ -72,13 +70,12 @@ def load_network(network: N, path: Path, *, sha256: str | None) -> N:
         GeneratorError: a missing or damaged file, missing, extra or mis-shaped tensors, or weights whose SHA-256 is
             not ``sha256``.
     """
+    if not path.exists():
+        raise GeneratorError(f"{path} is missing: weights should be there.")
     try:
-        # From bytes, for load_file maps the file: whoever wrote into it later would change the network.
-        state = load(path.read_bytes())
-    except FileNotFoundError as error:
-        raise GeneratorError(f"{path} is missing: weights should be there.") from error
-    except (SafetensorError, OSError) as error:
-        raise GeneratorError(f"{path} is not a whole safetensors file ({error}). Fetch or write it again.") from error
+        state = read_safetensors(path)
+    except FileError as error:
+        raise GeneratorError(f"{str(error).rstrip('.')}. Fetch or write it again.") from error
     load_weights(network, state, origin=str(path))
     if sha256 is not None and (found := network.weights_sha256()) != sha256:
         raise GeneratorError(

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.checkpoint import checkpoint
-from typing_extensions import Self
 
 from ganaug.errors import GeneratorError
 from ganaug.generators.generator import Generator
 from ganaug.generators.layers import Folded, PlainBatchNorm2d, UpsampledConv2d, batch_norm
-from ganaug.generators.layouts import batch_norm_names, counters, renamed, without_counters
-from ganaug.generators.network import load_weights
 
 
 class UpBlock(nn.Module):
@@ -129,53 +123,3 @@ class SNGAN(Generator):
         for block in self.blocks:
             assert isinstance(block, UpBlock)
             block.fuse()
-
-    @classmethod
-    def from_checkpoint(
-        cls, state: Mapping[str, Tensor], *, config: Mapping[str, Any] | None = None, origin: str = "the checkpoint"
-    ) -> Self:
-        """Build the frozen generator of a state dict in the layout of anvoynov/GANLatentDiscovery.
-
-        Args:
-            state: the tensors of a ``generator.pt``. All sizes are read off them.
-            config: the ``args.json`` beside it; its ``model``, ``latent_dim`` and ``image_channels`` are compared.
-            origin: where ``state`` comes from, for the error.
-
-        Raises:
-            GeneratorError: missing, extra or mis-shaped tensors; a config of another generator.
-        """
-        state = without_counters(state)
-        blocks = max(1, sum(re.fullmatch(r"model\.\d+\.conv1\.weight", name) is not None for name in state))
-        layers = {"model.0": ("dense", 2), f"model.{blocks + 4}": ("to_image", 4)}
-        norms = {f"model.{blocks + 2}": "norm"}
-        for k in range(blocks):
-            theirs, ours = f"model.{k + 2}", f"blocks.{k}"
-            norms |= {f"{theirs}.model.0": f"{ours}.norm1", f"{theirs}.model.4": f"{ours}.norm2"}
-            # Each convolution has two names there; loading leaves it what the second one holds.
-            for theirs_too, conv in ((("conv1", "model.3"), "conv1"), (("conv2", "model.6"), "conv2")):
-                layers |= {f"{theirs}.{name}": (f"{ours}.{conv}", 4) for name in theirs_too}
-            if f"{theirs}.bypass.1.weight" in state:
-                layers[f"{theirs}.bypass.1"] = (f"{ours}.shortcut", 4)
-        names = {f"{theirs}.weight": (f"{ours}.weight", ndim) for theirs, (ours, ndim) in layers.items()}
-        names |= {f"{theirs}.bias": (f"{ours}.bias", 1) for theirs, (ours, _) in layers.items()}
-        for theirs, ours in norms.items():
-            names |= batch_norm_names(theirs, ours)
-        found = renamed(state, names, layout="SN-GAN (Voynov & Babenko)", origin=origin)
-        kernels = [tensor.shape[-1] for name, tensor in found.items() if name.endswith("shortcut.weight")]
-        with torch.device("meta"):
-            generator = cls(
-                latent_dim=found["dense.weight"].shape[1],
-                channels=len(found["to_image.bias"]),
-                widths=[len(found[f"blocks.{k}.norm1.bias"]) for k in range(blocks)] + [len(found["norm.bias"])],
-                shortcut_kernel=kernels[0] if kernels else 1,
-            )
-        sizes = {
-            "model": f"sn_resnet{generator.image_size}",
-            "latent_dim": generator.latent_dim,
-            "image_channels": generator.channels,
-        }
-        config = config or {}
-        wrong = [f"{key} {config[key]!r}, not {size!r}" for key, size in sizes.items() if config.get(key, size) != size]
-        if wrong:
-            raise GeneratorError(f"the args.json beside {origin} is another generator's: it says {'; '.join(wrong)}.")
-        return load_weights(generator, {**counters(generator), **found}, origin=origin)

@@ -1,15 +1,19 @@
-"""What StyleGAN2 and StyleGAN3 share: mapping, modulation, ranges of layers."""
+"""What StyleGAN2 and StyleGAN3 share: the mapping network, latents in w and for a range of layers, modulation."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganaug.errors import GeneratorError
+from ganaug.generators.checks import check_integers
+from ganaug.generators.generator import Generator
+from ganaug.generators.layers import pixel_norm
 
 MAPPING_LEARNING_RATE = 0.01  # of the mapping network relative to the rest: its stored weights are so much larger
 
@@ -45,6 +49,96 @@ class ToRGB(ModulatedConv2d):
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 
+class StyleGenerator(Generator):
+    """A generator whose layers each take a w, which a mapping network makes of z.
+
+    Args:
+        z_dim: length of one z, drawn from N(0, I) and normalised.
+        w_dim: length of one w.
+        mapping_layers: depth of the mapping network.
+        num_layers: how many w an image takes.
+        truncation, latent_space, layers: see :class:`StyleGAN2`.
+        image_size, channels, num_classes: see :class:`Generator`.
+    """
+
+    w_avg: Tensor
+
+    def __init__(
+        self,
+        *,
+        z_dim: int,
+        w_dim: int,
+        mapping_layers: int,
+        num_layers: int,
+        truncation: float,
+        latent_space: str,
+        layers: Sequence[int] | None,
+        image_size: int,
+        channels: int,
+        num_classes: int,
+    ) -> None:
+        check_integers(("z_dim", z_dim, 1), ("w_dim", w_dim, 1), ("mapping_layers", mapping_layers, 1))
+        if latent_space not in ("z", "w"):
+            raise GeneratorError(f'latent_space should be "z" or "w", got {latent_space!r}.')
+        if latent_space == "w" and num_classes:
+            raise GeneratorError('a class-conditional generator has its class in w: use latent_space="z".')
+        if not isinstance(truncation, (int, float)) or not 0 <= truncation < math.inf:
+            raise GeneratorError(f"truncation should be a number of at least 0, got {truncation!r}.")
+        super().__init__(
+            latent_dim=z_dim if latent_space == "z" else w_dim * (1 if layers is None else 2),
+            image_size=image_size,
+            channels=channels,
+            num_classes=num_classes,
+        )
+        self.z_dim, self.w_dim, self.num_layers = z_dim, w_dim, num_layers
+        self.truncation, self.latent_space = truncation, latent_space
+        self.layers = None if layers is None else layer_range(layers, num_layers, latent_space)
+        if layers is not None:
+            self.directions_within = slice(w_dim, None)
+        self.embedding = nn.Embedding(num_classes, w_dim) if num_classes else None
+        inputs = [z_dim + w_dim * (num_classes > 0)] + [w_dim] * (mapping_layers - 1)
+        self.mapping = nn.ModuleList(linear(in_features, w_dim, gain=math.sqrt(2)) for in_features in inputs)
+        self.register_buffer("w_avg", torch.zeros(w_dim))
+
+    def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """w ``(N, w_dim)``, truncated, of z ``(N, z_dim)`` and labels ``(N,)``."""
+        x = pixel_norm(z)
+        if self.embedding is not None:
+            x = torch.cat([x, pixel_norm(self.embedding(labels))], dim=1)
+        for layer in self.mapping:
+            x = F.leaky_relu(layer(x), 0.2)
+        return x if self.truncation == 1 else torch.lerp(self.w_avg.to(x.dtype), x, self.truncation)
+
+    def layer_latents(self, latents: Tensor, labels: Tensor | None) -> list[Tensor]:
+        """w ``(N, w_dim)`` of each layer; with a range of layers, that of those outside or that of those inside."""
+        w = latents if self.latent_space == "w" else self.map(latents, labels)
+        if self.layers is None:
+            return [w] * self.num_layers
+        outside, inside = w.chunk(2, dim=1)
+        return [inside if k in self.layers else outside for k in range(self.num_layers)]
+
+    @torch.no_grad()
+    def sample_latents(self, count: int, *, rng: torch.Generator | None = None) -> Tensor:
+        """Draw ``(count, latent_dim)`` float32 latents: z from N(0, I), or the w of such z, on the generator's device.
+
+        With ``layers`` w comes twice, for the layers outside the range and for those inside.
+
+        With ``rng`` (a ``torch.Generator``) z is drawn on that generator's device and then moved.
+        """
+        device = rng.device if rng is not None else self.device
+        z = torch.randn(count, self.z_dim, generator=rng, device=device).to(self.device)
+        if self.latent_space == "z":
+            return z
+        w = self.map(z)
+        return w if self.layers is None else w.repeat(1, 2)
+
+
+def check_clamp(name: str, clamp: Any) -> None:
+    """Raise :class:`GeneratorError` unless the bound on a layer's output is a positive number, or None."""
+    if clamp is not None and (not isinstance(clamp, (int, float)) or not 0 < clamp < math.inf):
+        raise GeneratorError(f"{name} should be a positive number or None, got {clamp!r}.")
+
+
 def layer_range(layers: Sequence[int], count: int, latent_space: str) -> range:
     """``(first, stop)`` as the range of layers whose w directions change.
 
@@ -60,9 +154,3 @@ def layer_range(layers: Sequence[int], count: int, latent_space: str) -> range:
             f"got {layers!r}."
         )
     return range(*layers)
-
-
-def spread(w: Tensor, layers: range | None, count: int) -> list[Tensor]:
-    """The w of each of ``count`` layers; with a range of layers ``w`` is that of the others and then that of these."""
-    outside, inside = (w, w) if layers is None else w.chunk(2, dim=1)
-    return [inside if k in (layers or ()) else outside for k in range(count)]

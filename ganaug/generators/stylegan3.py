@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -12,41 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
-from typing_extensions import Self
 
 from ganaug.devices import autocast
-from ganaug.errors import GeneratorError, listed
-from ganaug.generators.checks import difference
-from ganaug.generators.generator import Generator
-from ganaug.generators.layers import pixel_norm
-from ganaug.generators.layouts import renamed
-from ganaug.generators.network import load_weights
-from ganaug.generators.style import MAPPING_LEARNING_RATE, ModulatedConv2d, ToRGB, layer_range, linear, spread
-
-FILTERS = ("up_filter", "down_filter")
-
-
-FILTER_ERROR = 1e-4  # of a checkpoint's filters, relative to the largest tap; rounding is less, another design more
-
-
-LAYER = re.compile(r"(synthesis\.L(\d+)_(\d+)_(\d+))\.")  # of NVIDIA's names: number, pixels with margin, feature maps
-
-
-# NVIDIA's options that are arguments here, and the other ones that it may have: the tensors say what they are, or they
-# matter in training only.
-ARGUMENTS = {
-    "channel_base", "channel_max", "num_critical", "first_cutoff", "first_stopband", "last_stopband_rel", "margin_size",
-    "output_scale", "filter_size", "lrelu_upsampling", "conv_clamp",
-}  # fmt: skip
-
-
-OTHER_OPTIONS = {
-    "z_dim", "c_dim", "w_dim", "img_resolution", "img_channels", "num_layers", "conv_kernel", "use_radial_filters",
-    "mapping_kwargs", "magnitude_ema_beta", "num_fp16_res",
-}  # fmt: skip
-
-
-MAPPING_OPTIONS = {"num_layers", "lr_multiplier", "w_avg_beta"}
+from ganaug.errors import GeneratorError
+from ganaug.generators.checks import check_integers
+from ganaug.generators.style import ModulatedConv2d, StyleGenerator, ToRGB, check_clamp, linear
 
 
 class Signal(NamedTuple):
@@ -85,7 +54,24 @@ def layer_signals(
     """The signals after each layer and after toRGB: cutoffs and stopbands grow geometrically (section 3.2).
 
     Arguments as of :class:`StyleGAN3`.
+
+    Raises:
+        GeneratorError: an argument out of its range.
     """
+    if not isinstance(image_size, int) or image_size < 8 or image_size & (image_size - 1):
+        raise GeneratorError(f"image_size should be a power of two of at least 8, got {image_size!r}.")
+    check_integers(
+        ("num_layers", num_layers, 2),
+        ("num_critical", num_critical, 1),
+        ("channel_base", channel_base, image_size),
+        ("channel_max", channel_max, 1),
+        ("margin_size", margin_size, 0),
+    )
+    if num_critical >= num_layers:
+        raise GeneratorError(f"num_critical should be less than num_layers, {num_layers}; got {num_critical}.")
+    _check_number("first_cutoff", first_cutoff, 1, image_size / 2)
+    _check_number("first_stopband", first_stopband, first_cutoff, image_size)
+    _check_number("last_stopband_rel", last_stopband_rel, 1, math.inf)
     last_cutoff = image_size / 2
     signals = []
     for k in range(num_layers + 1):
@@ -104,6 +90,11 @@ def layer_signals(
             )
         )
     return signals
+
+
+def _check_number(name: str, number: Any, low: float, high: float) -> None:
+    if not isinstance(number, (int, float)) or not low <= number < high:
+        raise GeneratorError(f"{name} should be a number of at least {low} and below {high}, got {number!r}.")
 
 
 def low_pass(taps: int, signal: Signal, rate: int, *, radial: bool) -> Tensor:
@@ -188,12 +179,12 @@ class AliasFreeLayer(ModulatedConv2d):
         before: Signal,
         after: Signal,
         w_dim: int,
-        *,
         kernel: int,
         filter_size: int,
         upsampling: int,
-        radial: bool,
         clamp: float | None,
+        *,
+        radial: bool,
     ) -> None:
         super().__init__(before.width, after.width, kernel, w_dim)
         self.before, self.after = before, after
@@ -237,7 +228,21 @@ class AliasFreeLayer(ModulatedConv2d):
         return F.conv2d(x, taps.transpose(2, 3), stride=(down, 1), groups=width)
 
 
-class StyleGAN3(Generator):
+def _check_layers(
+    conv_kernel: Any, filter_size: Any, lrelu_upsampling: Any, conv_clamp: Any, output_scale: Any
+) -> None:
+    check_integers(
+        ("conv_kernel", conv_kernel, 1), ("filter_size", filter_size, 2), ("lrelu_upsampling", lrelu_upsampling, 1)
+    )
+    if conv_kernel % 2 == 0 or filter_size % 2 == 1:
+        raise GeneratorError(
+            f"conv_kernel should be odd and filter_size even; got conv_kernel={conv_kernel}, filter_size={filter_size}."
+        )
+    check_clamp("conv_clamp", conv_clamp)
+    _check_number("output_scale", output_scale, 0, math.inf)
+
+
+class StyleGAN3(StyleGenerator):
     """The generator of StyleGAN3, configurations T (the default) and R, with directions in z or in w.
 
     R is T with ``conv_kernel=1``, ``use_radial_filters=True`` and ``channel_base`` and ``channel_max`` doubled. Scales
@@ -276,8 +281,6 @@ class StyleGAN3(Generator):
     See :class:`Generator` for shapes.
     """
 
-    w_avg: Tensor
-
     architecture = "stylegan3"
     recomputes = False
 
@@ -308,61 +311,8 @@ class StyleGAN3(Generator):
         latent_space: str = "z",
         layers: Sequence[int] | None = None,
     ) -> None:
-        if not isinstance(image_size, int) or image_size < 8 or image_size & (image_size - 1):
-            raise GeneratorError(f"image_size should be a power of two of at least 8, got {image_size!r}.")
-        for name, count, least in (
-            ("z_dim", z_dim, 1),
-            ("w_dim", w_dim, 1),
-            ("mapping_layers", mapping_layers, 1),
-            ("num_layers", num_layers, 2),
-            ("num_critical", num_critical, 1),
-            ("channel_base", channel_base, image_size),
-            ("channel_max", channel_max, 1),
-            ("margin_size", margin_size, 0),
-            ("conv_kernel", conv_kernel, 1),
-            ("filter_size", filter_size, 2),
-            ("lrelu_upsampling", lrelu_upsampling, 1),
-        ):
-            if not isinstance(count, int) or count < least:
-                raise GeneratorError(f"{name} should be an integer of at least {least}, got {count!r}.")
-        if num_critical >= num_layers:
-            raise GeneratorError(f"num_critical should be less than num_layers, {num_layers}; got {num_critical}.")
-        if conv_kernel % 2 == 0 or filter_size % 2 == 1:
-            raise GeneratorError(
-                f"conv_kernel should be odd and filter_size even; got conv_kernel={conv_kernel}, "
-                f"filter_size={filter_size}."
-            )
-        for name, number, low, high in (
-            ("first_cutoff", first_cutoff, 1, image_size / 2),
-            ("first_stopband", first_stopband, first_cutoff, image_size),
-            ("last_stopband_rel", last_stopband_rel, 1, math.inf),
-            ("output_scale", output_scale, 0, math.inf),
-            ("truncation", truncation, 0, math.inf),
-        ):
-            if not isinstance(number, (int, float)) or not low <= number < high:
-                raise GeneratorError(f"{name} should be a number of at least {low} and below {high}, got {number!r}.")
-        if conv_clamp is not None and (not isinstance(conv_clamp, (int, float)) or not 0 < conv_clamp < math.inf):
-            raise GeneratorError(f"conv_clamp should be a positive number or None, got {conv_clamp!r}.")
-        if latent_space not in ("z", "w"):
-            raise GeneratorError(f'latent_space should be "z" or "w", got {latent_space!r}.')
-        if latent_space == "w" and num_classes:
-            raise GeneratorError('a class-conditional generator has its class in w: use latent_space="z".')
-        super().__init__(
-            latent_dim=z_dim if latent_space == "z" else w_dim * (1 if layers is None else 2),
-            image_size=image_size,
-            channels=channels,
-            num_classes=num_classes,
-        )
-        self.z_dim, self.w_dim = z_dim, w_dim
-        self.truncation, self.latent_space, self.output_scale = truncation, latent_space, output_scale
-        self.layers = None if layers is None else layer_range(layers, num_layers + 2, latent_space)
-        if layers is not None:
-            self.directions_within = slice(w_dim, None)
-        self.embedding = nn.Embedding(num_classes, w_dim) if num_classes else None
-        inputs = [z_dim + w_dim * (num_classes > 0)] + [w_dim] * (mapping_layers - 1)
-        self.mapping = nn.ModuleList(linear(in_features, w_dim, gain=math.sqrt(2)) for in_features in inputs)
-        self.register_buffer("w_avg", torch.zeros(w_dim))
-        self.signals = layer_signals(
+        _check_layers(conv_kernel, filter_size, lrelu_upsampling, conv_clamp, output_scale)
+        signals = layer_signals(
             image_size=image_size,
             channels=channels,
             channel_base=channel_base,
@@ -374,35 +324,26 @@ class StyleGAN3(Generator):
             last_stopband_rel=last_stopband_rel,
             margin_size=margin_size,
         )
-        self.fourier = FourierFeatures(self.signals[0], w_dim)
-        self.blocks = nn.ModuleList(
-            AliasFreeLayer(
-                before,
-                after,
-                w_dim,
-                kernel=conv_kernel,
-                filter_size=filter_size,
-                upsampling=lrelu_upsampling,
-                radial=use_radial_filters,
-                clamp=conv_clamp,
-            )
-            for before, after in pairwise([self.signals[0], *self.signals[:-1]])
+        super().__init__(
+            z_dim=z_dim,
+            w_dim=w_dim,
+            mapping_layers=mapping_layers,
+            num_layers=num_layers + 2,
+            truncation=truncation,
+            latent_space=latent_space,
+            layers=layers,
+            image_size=image_size,
+            channels=channels,
+            num_classes=num_classes,
         )
-        self.to_rgb = ToRGB(self.signals[-2].width, channels, w_dim, conv_clamp)
-
-    def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """w ``(N, w_dim)``, truncated, of z ``(N, z_dim)`` and labels ``(N,)``."""
-        x = pixel_norm(z)
-        if self.embedding is not None:
-            x = torch.cat([x, pixel_norm(self.embedding(labels))], dim=1)
-        for layer in self.mapping:
-            x = F.leaky_relu(layer(x), 0.2)
-        return x if self.truncation == 1 else torch.lerp(self.w_avg.to(x.dtype), x, self.truncation)
-
-    def layer_latents(self, latents: Tensor, labels: Tensor | None) -> list[Tensor]:
-        """w ``(N, w_dim)`` of the Fourier features, of each layer and of toRGB."""
-        w = latents if self.latent_space == "w" else self.map(latents, labels)
-        return spread(w, self.layers, len(self.blocks) + 2)
+        self.signals, self.output_scale = signals, output_scale
+        self.fourier = FourierFeatures(signals[0], w_dim)
+        shape = conv_kernel, filter_size, lrelu_upsampling, conv_clamp
+        self.blocks = nn.ModuleList(
+            AliasFreeLayer(before, after, w_dim, *shape, radial=use_radial_filters)
+            for before, after in pairwise([signals[0], *signals[:-1]])
+        )
+        self.to_rgb = ToRGB(signals[-2].width, channels, w_dim, conv_clamp)
 
     def synthesize(self, latents: Tensor, labels: Tensor | None) -> Tensor:
         first, *ws, last = self.layer_latents(latents, labels)
@@ -411,176 +352,3 @@ class StyleGAN3(Generator):
             x = checkpoint(layer, x, w, use_reentrant=False) if self.recomputes else layer(x, w)
         images: Tensor = self.to_rgb(x, last) * self.output_scale
         return images.clamp(-1, 1)
-
-    @torch.no_grad()
-    def sample_latents(self, count: int, *, rng: torch.Generator | None = None) -> Tensor:
-        """Draw ``(count, latent_dim)`` float32 latents: z from N(0, I), or the w of such z, on the generator's device.
-
-        With ``layers`` w comes twice, for the layers outside the range and for those inside.
-
-        With ``rng`` (a ``torch.Generator``) z is drawn on that generator's device and then moved.
-        """
-        device = rng.device if rng is not None else self.device
-        z = torch.randn(count, self.z_dim, generator=rng, device=device).to(self.device)
-        if self.latent_space == "z":
-            return z
-        w = self.map(z)
-        return w if self.layers is None else w.repeat(1, 2)
-
-    @classmethod
-    def from_checkpoint(
-        cls,
-        state: Mapping[str, Tensor],
-        *,
-        init_kwargs: Mapping[str, Any] | None = None,
-        truncation: float = 1.0,
-        latent_space: str = "z",
-        layers: Sequence[int] | None = None,
-        origin: str = "the checkpoint",
-    ) -> Self:
-        """Build the frozen generator of a state dict in the layout of NVlabs/stylegan3.
-
-        Args:
-            state: the tensors of ``G_ema``, by their names there.
-            init_kwargs: what the network was built with; see :func:`read_nvidia_pickle`. What is missing is read off
-                the tensors or has the original's default; that the filters fit it is checked.
-            truncation, latent_space, layers: see :class:`StyleGAN3`.
-            origin: where ``state`` comes from, for the error.
-
-        Raises:
-            GeneratorError: missing, extra or mis-shaped tensors; layers or filters other than ``init_kwargs`` give, or
-                an option among them that is unknown here.
-        """
-        prefixes = _layer_prefixes(state)
-        raw = renamed(state, _nvidia_names(state, prefixes), layout="StyleGAN3 (NVIDIA)", origin=origin)
-        options, learning_rate = _options(init_kwargs or {}, origin)
-        w_dim = raw["w_avg"].shape[0]
-        num_classes = raw["embedding.weight"].shape[1] if "embedding.weight" in raw else 0
-        num_layers = len(prefixes) - 1
-        image_size = int(prefixes[-1].split("_")[1])
-        widths = [raw[f"blocks.{k}.bias"].shape[0] for k in range(num_layers)]
-        # Widths in the middle have only those of both ends to follow from.
-        options = {"channel_base": widths[-1] * image_size, "channel_max": max(widths), **options}
-        with torch.device("meta"):
-            generator = cls(
-                z_dim=raw["mapping.0.weight"].shape[1] - w_dim * (num_classes > 0),
-                w_dim=w_dim,
-                channels=raw["to_rgb.bias"].shape[0],
-                image_size=image_size,
-                num_classes=num_classes,
-                num_layers=num_layers,
-                conv_kernel=raw["blocks.0.weight"].shape[-1],
-                use_radial_filters=any(name.endswith("down_filter") and raw[name].ndim == 2 for name in raw),
-                mapping_layers=sum(re.fullmatch(r"mapping\.\d+\.bias", name) is not None for name in raw),
-                truncation=truncation,
-                latent_space=latent_space,
-                layers=layers,
-                **options,
-            )
-        designed = [f"synthesis.L{k}_{signal.size}_{signal.width}" for k, signal in enumerate(generator.signals)]
-        if others := [
-            f"{ours} for {theirs}" for ours, theirs in zip(designed, prefixes, strict=True) if ours != theirs
-        ]:
-            raise GeneratorError(
-                f"{origin} has other layers than follow from {options}, which gives {listed(others)}. Pass as "
-                "init_kwargs what the network was built with."
-            )
-        folded = _folded(raw, learning_rate) | _filters(raw, generator, origin)
-        return load_weights(generator, folded, origin=origin)
-
-
-def looks_like_stylegan3(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict has the layout that :meth:`StyleGAN3.from_checkpoint` reads."""
-    return {"mapping.fc0.weight", "synthesis.input.freqs", "synthesis.input.phases"} <= state.keys()
-
-
-def _layer_prefixes(state: Mapping[str, Tensor]) -> list[str]:
-    """How the names of each layer begin, toRGB last; at least two, with question marks where there is no such layer."""
-    found = {int(match[2]): match[1] for name in state if (match := LAYER.match(name))}
-    count = min(len(state), max(found, default=0) + 1)
-    return [found.get(k, f"synthesis.L{k}_?_?") for k in range(max(2, count))]
-
-
-def _nvidia_names(state: Mapping[str, Tensor], prefixes: list[str]) -> dict[str, tuple[str, int]]:
-    """Of each foreign tensor our name, and its dimensions. What ours do not have ends in "magnitude_ema"."""
-    names = {"mapping.w_avg": ("w_avg", 1)}
-    names |= {
-        f"synthesis.input.{kind}": (f"fourier.{kind}", ndim)
-        for kind, ndim in (
-            ("weight", 2),
-            ("affine.weight", 2),
-            ("affine.bias", 1),
-            ("freqs", 2),
-            ("phases", 1),
-            ("transform", 2),
-        )
-    }
-    if any(name.startswith("mapping.embed.") for name in state):
-        names |= {"mapping.embed.weight": ("embedding.weight", 2), "mapping.embed.bias": ("embedding.bias", 1)}
-    depth = sum(re.fullmatch(r"mapping\.fc\d+\.weight", name) is not None for name in state)
-    for k in range(max(1, depth)):
-        names |= {f"mapping.fc{k}.{kind}": (f"mapping.{k}.{kind}", ndim) for kind, ndim in (("weight", 2), ("bias", 1))}
-    kinds = {"weight": 4, "bias": 1, "affine.weight": 2, "affine.bias": 1, "magnitude_ema": 0}
-    for k, prefix in enumerate(prefixes):
-        ours = f"blocks.{k}" if k < len(prefixes) - 1 else "to_rgb"
-        names |= {f"{prefix}.{kind}": (f"{ours}.{kind}", ndim) for kind, ndim in kinds.items()}
-        for kind in FILTERS if ours != "to_rgb" else ():
-            if (tensor := state.get(f"{prefix}.{kind}")) is not None:  # there is none where the rate stays the same
-                names[f"{prefix}.{kind}"] = (f"{ours}.{kind}", 2 if kind == "down_filter" and tensor.ndim == 2 else 1)
-    return names
-
-
-def _options(init_kwargs: Mapping[str, Any], origin: str) -> tuple[dict[str, Any], float]:
-    """Arguments among NVIDIA's options, and the mapping network's learning rate; unknown options are refused."""
-    mapping = init_kwargs.get("mapping_kwargs") or {}
-    unknown = (init_kwargs.keys() - ARGUMENTS - OTHER_OPTIONS) | (mapping.keys() - MAPPING_OPTIONS)
-    if unknown:
-        told = ", ".join(f"{name}={init_kwargs.get(name, mapping.get(name))!r}" for name in sorted(unknown))
-        raise GeneratorError(
-            f"{origin} was built with {told}, which StyleGAN3 here does not know. Use Generator.from_module with the "
-            "original code."
-        )
-    arguments = {name: value for name, value in init_kwargs.items() if name in ARGUMENTS}
-    return arguments, mapping.get("lr_multiplier", MAPPING_LEARNING_RATE)
-
-
-def _folded(raw: Mapping[str, Tensor], learning_rate: float) -> dict[str, Tensor]:
-    """Our weights: learning-rate scales, norms, average magnitudes and the leaky ReLU's gain multiplied in."""
-    folded = {}
-    for name, tensor in raw.items():
-        head, _, kind = name.rpartition(".")
-        exact = tensor.double()
-        if name == "embedding.weight":
-            exact = exact.T / math.sqrt(tensor.shape[1]) + raw["embedding.bias"].double()
-        elif head.startswith("mapping."):
-            exact = exact * learning_rate * math.sqrt(2) / (math.sqrt(tensor.shape[1]) if kind == "weight" else 1)
-        elif kind == "weight" and (head == "fourier" or head.endswith(".affine")):
-            exact = exact / math.sqrt(tensor.shape[1])
-        elif name == "to_rgb.weight":
-            exact = exact * (tensor.shape[1] * raw["to_rgb.magnitude_ema"].double()).rsqrt()
-        elif kind == "weight":
-            exact = exact / exact.flatten(1).norm(dim=1)[:, None, None, None]
-        elif kind == "bias" and head.startswith("blocks.") and not head.endswith(".affine"):
-            exact = exact * math.sqrt(2)
-        elif kind == "magnitude_ema":
-            name, exact = f"{head}.gain", math.sqrt(2) * exact.rsqrt()
-        folded[name] = exact.to(tensor.dtype)
-    return {name: tensor for name, tensor in folded.items() if name not in ("embedding.bias", "to_rgb.gain")}
-
-
-def _filters(raw: Mapping[str, Tensor], generator: StyleGAN3, origin: str) -> dict[str, Tensor]:
-    """The checkpoint's filters, with the upsampling ones scaled as ours; they have to be those of the design."""
-    filters = {}
-    for k, layer in enumerate(generator.blocks):
-        assert isinstance(layer, AliasFreeLayer)
-        for kind, designed, scale in zip(FILTERS, layer.designed_filters(), (layer.up, 1), strict=True):
-            name = f"blocks.{k}.{kind}"
-            found = scale * raw.get(name, torch.ones(1))
-            if found.shape != designed.shape or not difference(found, designed) <= FILTER_ERROR * designed.max():
-                raise GeneratorError(
-                    f"{origin}: the {kind} of layer {k} is not the one that follows from the network's options. Pass "
-                    "as init_kwargs what it was built with; for another design use Generator.from_module with the "
-                    "original code."
-                )
-            filters[name] = found
-    return filters

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
@@ -17,7 +16,7 @@ from tqdm.auto import tqdm
 
 from ganaug.devices import default_device
 from ganaug.errors import PackError
-from ganaug.files import replacing
+from ganaug.files import write_safetensors
 from ganaug.generators import Generator
 from ganaug.images import unit_to_signed
 from ganaug.inversion.invert import invert
@@ -76,10 +75,12 @@ def invert_folder(
         found, read = invert(pack, unit_to_signed(images.to(target)), given, refine_steps=refine_steps)
         latents.append(found.cpu())
         labels.append(torch.zeros(len(found), dtype=torch.int64) if read is None else read.cpu())
-    metadata = {**_identity(folder, generator), "pack": pack.name, "refine_steps": str(refine_steps)}
     path = Path(folder.root) / LATENTS_FILE
-    with replacing(path) as scratch:
-        save_file({"latents": torch.cat(latents).contiguous(), "labels": torch.cat(labels)}, scratch, metadata=metadata)
+    write_safetensors(
+        path,
+        {"latents": torch.cat(latents), "labels": torch.cat(labels)},
+        metadata={**_identity(folder, generator), "pack": pack.name, "refine_steps": str(refine_steps)},
+    )
     return path
 
 

@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor
 
-from ganaug.errors import PackError, UserError
-from ganaug.files import read_json, write_json, write_safetensors
+from ganaug.errors import FileError, PackError
+from ganaug.files import read_bytes, read_json, tensors_of, write_json, write_safetensors
 from ganaug.generators import Encoder, Generator, ModuleGenerator
 from ganaug.generators.generator import CONFIG_FILE, WEIGHTS_FILE
 from ganaug.packs.card import model_card
@@ -230,7 +228,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
     try:
         config = read_json(path)
-    except UserError as error:
+    except FileError as error:
         raise PackError(f"{folder} is not a pack: {error}") from error
     version = config.get("format_version")
     if version != FORMAT_VERSION:
@@ -244,13 +242,11 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _read_directions(path: Path, sha256: str) -> Tensor:
-    if not path.is_file():
-        raise PackError(f"{path} is missing.")
     try:
-        content = path.read_bytes()
-        tensors = load(content)
-    except (SafetensorError, OSError) as error:
-        raise PackError(f"{path} is not a whole safetensors file ({error}). Fetch the pack again.") from error
+        content = read_bytes(path)
+        tensors = tensors_of(content, path)
+    except FileError as error:
+        raise PackError(f"{error} Fetch the pack again.") from error
     if set(tensors) != {"directions"}:
         raise PackError(f"{path} should hold one tensor named 'directions', found {sorted(tensors)}.")
     if (found := hashlib.sha256(content).hexdigest()) != sha256:
@@ -351,5 +347,5 @@ def _is_text(value: Any) -> bool:
 def _is_pack(folder: Path) -> bool:
     try:
         return "format_version" in read_json(folder / CONFIG_FILE)
-    except UserError:
+    except FileError:
         return False

@@ -424,5 +424,7 @@ def load_generator(name: str | Path) -> Generator:
                 if "/" not in str(name):
                     raise
         return Generator.from_pretrained(str(name)).freeze()
-    except (FileError, PackError) as error:
+    except FileError as error:
+        raise GeneratorError(str(error)) from error
+    except PackError as error:
         raise GeneratorError(f"no generator {str(name)!r}: {error}") from error

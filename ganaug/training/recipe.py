@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,8 @@ from pathlib import Path
 import torch
 
 from ganaug.checkpoints import generator_from_distribution
-from ganaug.errors import DiscoveryError, SettingsError
+from ganaug.errors import DiscoveryError, FileError, SettingsError
+from ganaug.files import check_writable
 from ganaug.gallery import preview
 from ganaug.generators import Generator
 from ganaug.generators.generator import CONFIG_FILE
@@ -185,7 +185,6 @@ def check_free(out: Path) -> None:
     if (out / CONFIG_FILE).exists():
         raise DiscoveryError(f"{out} holds a pack or a generator already. Choose another folder, or delete it.")
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out).close()  # a file of its own for each process that looks
-    except OSError as error:
-        raise DiscoveryError(f"{out} can't be written to ({error.strerror}). Choose another --out.") from error
+        check_writable(out)
+    except FileError as error:
+        raise DiscoveryError(f"{error} Choose another --out.") from error

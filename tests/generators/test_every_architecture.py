@@ -40,7 +40,6 @@ SMALLEST = {
     },
     "mlp": {"latent_dim": 8, "hidden": (16,), "image_size": 32, "batch_norm": True},
 }
-RECOMPUTING = [name for name, kind in ARCHITECTURES.items() if kind.recomputes is not None]
 
 
 def smallest(name):
@@ -62,10 +61,11 @@ def relative_error(images, expected):
 
 
 def test_every_architecture_is_tested_here():
-    assert SMALLEST.keys() == ARCHITECTURES.keys(), "a new architecture needs its smallest arguments in SMALLEST"
+    shipped = {name for name, kind in ARCHITECTURES.items() if kind.__module__.startswith("ganaug.")}
+    assert SMALLEST.keys() == shipped - {"module"}, "a new architecture needs its smallest arguments in SMALLEST"
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", SMALLEST)
 def test_it_checks_itself_and_its_files_and_fused_copies_draw_its_images(name, tmp_path):
     generator = smallest(name).check()
     latents, labels = inputs(generator, 3)
@@ -79,19 +79,24 @@ def test_it_checks_itself_and_its_files_and_fused_copies_draw_its_images(name, t
     assert relative_error(loaded.fused()(latents, labels), expected) < 1e-5
 
 
-@pytest.mark.parametrize("name", RECOMPUTING)
-def test_recomputing_gives_the_same_gradients(name):
+@pytest.mark.parametrize("name", SMALLEST)
+def test_recomputing_and_fused_copies_give_the_same_gradients(name):
     generator, gradients = smallest(name), []
     latents, labels = inputs(generator, 2)
-    for generator.recomputes in (False, True):
+    networks = [generator, generator.fused()]
+    if generator.recomputes is not None:
+        networks.append(smallest(name))
+        networks[-1].recomputes = True
+    for network in networks:
         leaf = latents.clone().requires_grad_()
-        generator(leaf, labels).square().sum().backward()
+        network(leaf, labels).square().sum().backward()
         gradients.append(leaf.grad)
     assert gradients[0].abs().max() > 0
-    torch.testing.assert_close(*gradients)
+    for others in gradients[1:]:
+        assert relative_error(others, gradients[0]) < 1e-4
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", SMALLEST)
 def test_images_are_shifted_along_a_direction_that_discovery_found(name):
     generator = smallest(name)
     pack = discover(

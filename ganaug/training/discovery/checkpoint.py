@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ganaug.errors import DiscoveryError
-from ganaug.files import UNREADABLE
+from ganaug.files import UNREADABLE, replacing
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -79,18 +78,14 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         DiscoveryError: the disk is full, or the folder can't be written to.
     """
-    scratch = path.with_name(path.name + ".part")
     try:
-        with scratch.open("wb") as file:
+        with replacing(path) as scratch, scratch.open("wb") as file:
             torch.save(dict(state), file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(scratch, path)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
         if "CUDA" in str(error):
             raise
-        with suppress(OSError):
-            scratch.unlink(missing_ok=True)
         raise DiscoveryError(
             f"the checkpoint of step {state['step']} could not be written to {path.parent} "
             f"({_reason(error)}).{last_good(path)}"
@@ -154,9 +149,8 @@ class Metrics:
         self.path = folder / METRICS_FILE
         rows = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         kept = [row for row in rows if row.endswith("}") and json.loads(row)["step"] <= after]
-        scratch = self.path.with_name(self.path.name + ".part")
-        self._write(scratch, "w", "".join(row + "\n" for row in kept))
-        os.replace(scratch, self.path)
+        with replacing(self.path) as scratch:
+            self._write(scratch, "w", "".join(row + "\n" for row in kept))
         self.board: SummaryWriter | None = None
         if tensorboard:
             try:

@@ -87,7 +87,8 @@ def _credit(method: Mapping[str, Any]) -> str:
         file, sha256 = _code(method.get("file", "")), _code(method.get("sha256", ""))
         hashed = f" (SHA-256 {sha256})" if sha256 else ""
         return f", converted from the published direction file {file}{hashed}"
-    return f", found by the method {_code(name)}" if name else ""
+    paper = f" ({_plain(method['paper'])})" if method.get("paper") else ""
+    return f", found by the method {_code(name)}{paper}" if name else ""
 
 
 def _credit_reconstructor(method: Mapping[str, Any]) -> str:

@@ -26,16 +26,18 @@ class Method:
         settings: the class of its settings, ``num_directions`` among them.
         function: from a frozen, checked generator, settings, device and whether to show progress to ``(K, latent_dim)``
             directions on the CPU, of unit length, or to a whole pack.
+        paper: whose idea it is, for the cards of its packs; "" for nobody's.
     """
 
     settings: type[Settings]
     function: Function
+    paper: str = ""
 
 
 METHODS: dict[str, Method] = {}
 
 
-def method(name: str, settings: type[Settings]) -> Callable[[F], F]:
+def method(name: str, settings: type[Settings], *, paper: str = "") -> Callable[[F], F]:
     """Register a function as the method of that name, see :class:`Method`.
 
     Raises:
@@ -48,7 +50,7 @@ def method(name: str, settings: type[Settings]) -> Callable[[F], F]:
             raise SettingsError(
                 f"{_place(function)} registers as method {name!r}, which {_place(taken.function)} has: choose another."
             )
-        METHODS[name] = Method(settings, function)
+        METHODS[name] = Method(settings, function, paper)
         return function
 
     return register
@@ -98,4 +100,5 @@ def find_directions(
     found = METHODS[method].function(generator.freeze().check(), chosen, device, show_progress)
     if isinstance(found, DirectionPack):
         return found
-    return DirectionPack(found, generator=generator, method={"name": method, **chosen.to_dict()})
+    paper = {"paper": METHODS[method].paper} if METHODS[method].paper else {}
+    return DirectionPack(found, generator=generator, method={"name": method, **chosen.to_dict(), **paper})

@@ -81,6 +81,18 @@ def test_a_new_method_goes_from_recipe_to_pack(last, tmp_path):
     assert torch.equal(pack.directions, -torch.eye(8)[4:]) and pack.method["name"] == "last"
 
 
+def test_a_methods_paper_is_credited_on_the_cards_of_its_packs(last, tmp_path):
+    @method("cited", LastSettings, paper="Latent Spaces (Ada and Bob, 2030), https://example.org/1")
+    def find(generator, settings, device, show_progress) -> Tensor:
+        return torch.eye(generator.latent_dim)[:2]
+
+    find_directions(tiny(), "cited").save_pretrained(tmp_path / "pack")
+    again = DirectionPack.from_pretrained(tmp_path / "pack")
+    again.save_pretrained(tmp_path / "copy")
+    card = (tmp_path / "copy" / "README.md").read_text()
+    assert "found by the method `cited` (Latent Spaces (Ada and Bob, 2030), https://example.org/1)." in card
+
+
 def test_a_method_may_give_a_whole_pack(last):
     @method("whole", LastSettings)
     def find(generator, settings, device, show_progress) -> DirectionPack:

@@ -13,8 +13,8 @@ labels has no measured safe ranges. Tested on all 10,000 test images.
 
 CIFAR is the folder of the JPEG copy, unpacked (train/CLASS/NNNN.jpg). Beside the accuracies the script prints what
 decides whether shifting can help, on 2,000 training images: the share whose label a classifier trained on all labels,
-theirs too, still reads after shifts (and before), how far the regenerated image is from the image, and how far a shift
-moves it.
+theirs too, still reads after shifts (and before), how far the reconstructed image is from the image, and how far a
+shift moves it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ POLICIES = (
     "RandAugment",
     "AutoAugment",
     "LatentShift any",
-    "LatentShift any, redrawn",
+    "LatentShift any, replaced",
     "LatentShift any + AutoAugment",
 )
 SEARCH_SEED = 100
@@ -167,7 +167,7 @@ def why(data: Images, pack: DirectionPack, options: argparse.Namespace) -> Itera
         classifier = train_classifier(data.images, data.labels, steps=options.judge_steps, device=options.device)
     some = with_latents(few(data, 200, SEARCH_SEED), pack)
     assert some.latents is not None
-    redrawn = reconstruction_error(pack, some.images)
+    reconstructed = reconstruction_error(pack, some.images)
     for reach in MAGNITUDES:
         settings = {**LATENT["LatentShift any"], "direction": list(range(pack.num_directions))}
         shift = LatentShift(**settings, pack=pack, p=1.0, magnitude=(-reach, reach))
@@ -175,7 +175,13 @@ def why(data: Images, pack: DirectionPack, options: argparse.Namespace) -> Itera
         shifted = shift(some.images, some.labels, Latents(some.latents))[0]
         read = [(predict(classifier, images) == some.labels).float().mean().item() for images in (some.images, shifted)]
         moved = (shifted.float() - some.images.float()).abs().mean().item() / 255
-        yield {"magnitude": reach, "label_before": read[0], "label_after": read[1], "redrawn": redrawn, "moved": moved}
+        yield {
+            "magnitude": reach,
+            "label_before": read[0],
+            "label_after": read[1],
+            "reconstructed": reconstructed,
+            "moved": moved,
+        }
 
 
 def report(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -192,9 +198,11 @@ def report(rows: Sequence[Mapping[str, Any]]) -> str:
                 cells.append(f"{spread(found or [math.nan])} ({len(found)})")
             lines.append(line(policy, *cells))
         lines.append("")
-    lines.append(header("pack", "magnitude within", "label read before", "after", "moved by", "redrawn differs by"))
+    lines.append(
+        header("pack", "magnitude within", "label read before", "after", "moved by", "reconstructed differs by")
+    )
     for row in matching(rows, kind="why"):
-        figures = [f"{row[name]:.3f}" for name in ("label_before", "label_after", "moved", "redrawn")]
+        figures = [f"{row[name]:.3f}" for name in ("label_before", "label_after", "moved", "reconstructed")]
         lines.append(line(row["pack"], f"{row['magnitude']:g}", *figures))
     return "\n".join(lines)
 

@@ -22,12 +22,11 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import tv_tensors
 from torchvision.transforms import v2
-from tqdm.auto import tqdm
 
 from ganaug import transforms
 from ganaug.evaluation import predict
-from ganaug.evaluation.judges import ConvNet
-from ganaug.images import to_float
+from ganaug.evaluation.judges import ConvNet, fit
+from ganaug.images import uint8_to_signed
 from ganaug.inversion import Latents, invert
 from ganaug.packs import DirectionPack
 
@@ -80,20 +79,20 @@ LATENT: dict[str, dict[str, Any]] = {
     "samples": {"source": "sample", "direction": 0, "magnitude": 0.0},
     "LatentShift background, sample": {"source": "sample", "direction": "background"},
     "LatentShift any, sample": {"source": "sample", "direction": "any"},
-    "redrawn": {"source": "invert", "direction": 0, "magnitude": 0.0, "blend": "replace"},
+    "reconstructed": {"source": "invert", "direction": 0, "magnitude": 0.0, "blend": "replace"},
     "LatentShift backgrounds": {"source": "invert", "direction": BACKGROUNDS, "num_ops": 3},
-    "LatentShift backgrounds, redrawn": {
+    "LatentShift backgrounds, replaced": {
         "source": "invert",
         "direction": BACKGROUNDS,
         "num_ops": 3,
         "blend": "replace",
     },
     "LatentShift any": {"source": "invert", "direction": "any", "num_ops": 4},
-    "LatentShift any, redrawn": {"source": "invert", "direction": "any", "num_ops": 4, "blend": "replace"},
+    "LatentShift any, replaced": {"source": "invert", "direction": "any", "num_ops": 4, "blend": "replace"},
 }
-"""On batches; at all strengths the share of images that are shifted. "samples" and "redrawn" are the controls, which
-shift nothing. The background directions are those that the pack has of these names; of "any", four shift each image at
-once."""
+"""On batches; at all strengths the share of images that are shifted. "samples" and "reconstructed" are the controls,
+which shift nothing. The background directions are those that the pack has of these names; of "any", four shift each
+image at once."""
 SHARES = (0.5, 0.75, 1.0)
 
 
@@ -222,30 +221,30 @@ def trained(
     """
     torch.manual_seed(seed)
     model = network(data.images.shape[1], 10).to(device).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     dataset = AsDataset(data)
     sampler = RandomSampler(dataset, replacement=True, num_samples=64 * steps)
+    batches = iter(DataLoader(dataset, 64, sampler=sampler))
     seconds = 0.0
-    for batch in tqdm(DataLoader(dataset, 64, sampler=sampler), leave=False):
+
+    def loss() -> Tensor:
+        nonlocal seconds
+        batch = next(batches)
         began = time.perf_counter()
         images, labels = augmented(policy, batch)
         seconds += time.perf_counter() - began
         images = images / 127.5 - 1 if images.dtype == torch.uint8 else 2 * images - 1
         with torch.autocast(torch.device(device).type, torch.bfloat16):
-            loss = F.cross_entropy(model(images.to(device, memory_format=torch.channels_last)), labels.to(device))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return model.eval(), 1000 * seconds / (64 * steps)
+            return F.cross_entropy(model(images.to(device, memory_format=torch.channels_last)), labels.to(device))
+
+    fit(model, loss, steps=steps, title="network")
+    return model, 1000 * seconds / (64 * steps)
 
 
 @torch.no_grad()
 def with_latents(data: Images, pack: DirectionPack) -> Images:
     labels = data.labels if pack.num_classes else None
     pairs = [
-        invert(pack, to_float(images), None if labels is None else given)
+        invert(pack, uint8_to_signed(images), None if labels is None else given)
         for images, given in zip(data.images.split(250), data.labels.split(250), strict=True)
     ]
     return data._replace(latents=torch.cat([latents for latents, _ in pairs]))

@@ -24,7 +24,7 @@ without a shift; the error on the validation set, which shares the training set'
 while training (banks and stored latents are made before). Pairs are of the policies that are best on the test set. All
 seeds share one generator and the strength that one search found, which the intervals do not contain. The policies that
 end in "sample" replace images by new ones of their labels; the other LatentShifts change the training images
-themselves, along three named background directions or four of any at once; "redrawn" regenerates them without a shift.
+themselves, along three named background directions or four of any at once; "reconstructed" draws them without a shift.
 "60,000 unbiased images" trains the network on what the broad generator saw: the ceiling.
 """
 
@@ -190,7 +190,7 @@ def run(options: argparse.Namespace) -> None:
         bench.test(policy, seeds=options.seeds)
     if options.curves:
         hand_made = [name for name in wanted if name in {**HAND_MADE, **MIXING}]
-        inverting = [name for name in latent if LATENT[name]["source"] == "invert" and name != "redrawn"]
+        inverting = [name for name in latent if LATENT[name]["source"] == "invert" and name != "reconstructed"]
         chosen = ["none", *best(bench, hand_made, 1), *best(bench, inverting, 1), *shifting[:1]]
         chosen += best(bench, together, 1)
         for bias, size in [*((bias, SIZE) for bias in BIASES), *((BIAS, size) for size in SIZES)]:

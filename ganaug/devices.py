@@ -7,6 +7,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from ganaug.errors import SettingsError
+
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -27,8 +29,8 @@ def autocast(device: torch.device | str, precision: str) -> torch.autocast:
     """``torch.autocast`` to bfloat16 on ``device``, or disabled for ``precision="float32"``.
 
     Raises:
-        ValueError: another precision.
+        SettingsError: another precision.
     """
     if precision not in ("bfloat16", "float32"):
-        raise ValueError(f'precision should be "bfloat16" or "float32", got {precision!r}.')
+        raise SettingsError(f'precision should be "bfloat16" or "float32", got {precision!r}.')
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16")

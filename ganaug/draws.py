@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
 from torch import Tensor
+
+from ganaug.errors import SettingsError
 
 
 def seeded(*seeds: int) -> torch.Generator:
@@ -17,9 +17,6 @@ def seeded(*seeds: int) -> torch.Generator:
     """
     state = np.random.SeedSequence([seed % 2**64 for seed in seeds]).generate_state(1)
     return torch.Generator().manual_seed(int(state[0]))
-
-
-MagnitudeDistribution = Literal["uniform", "normal"]
 
 
 def draw_shifts(
@@ -41,6 +38,9 @@ def draw_shifts(
 
     Returns:
         Indices ``(count,)`` int64, uniform over the directions, and magnitudes ``(count,)`` float32 in latent units.
+
+    Raises:
+        SettingsError: another distribution.
     """
     indices = torch.randint(num_directions, (count,), generator=rng)
     if distribution == "uniform":
@@ -48,6 +48,6 @@ def draw_shifts(
     elif distribution == "normal":
         magnitudes = torch.randn(count, generator=rng) * max_magnitude
     else:
-        raise ValueError(f'distribution should be "uniform" or "normal", got {distribution!r}.')
+        raise SettingsError(f'distribution should be "uniform" or "normal", got {distribution!r}.')
     magnitudes = torch.where(magnitudes < 0, -1.0, 1.0) * magnitudes.abs().clamp(min=min_magnitude)
     return indices, magnitudes

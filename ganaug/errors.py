@@ -45,6 +45,10 @@ class Interrupted(DiscoveryError):
     """The run was asked to stop and did so between two steps."""
 
 
+class EvaluationError(UserError, ValueError):
+    """What should be measured can't be, with such images or arguments; the message says what to do."""
+
+
 class EncoderTrainingError(UserError, RuntimeError):
     """Training of an encoder cannot start or go on; the message says why and what to do."""
 

@@ -22,12 +22,12 @@ OVERSHOOT = {torch.float16: 1e-2, torch.bfloat16: 1e-2}
 """How far resampling may overshoot [0, 1] by rounding; 1e-3 for other types."""
 
 
-def to_float(images: Tensor) -> Tensor:
+def uint8_to_signed(images: Tensor) -> Tensor:
     """uint8 images in 0..255 to float32 in [-1, 1], as generators return them."""
     return images.float() / 127.5 - 1
 
 
-def to_uint8(images: Tensor) -> Tensor:
+def signed_to_uint8(images: Tensor) -> Tensor:
     """Float images in [-1, 1] to uint8 in 0..255."""
     return (images.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
 

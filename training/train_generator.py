@@ -28,7 +28,7 @@ from ganaug.data import DATASETS, LabelledImages, images_in_folder
 from ganaug.devices import autocast
 from ganaug.evaluation import predict, train_classifier
 from ganaug.generators import SNGAN
-from ganaug.images import to_float
+from ganaug.images import uint8_to_signed
 from ganaug.settings import read_toml
 
 
@@ -191,7 +191,7 @@ def train(
     progress = trange(start, iterations, initial=start, total=iterations, desc=out.name)
     for iteration in progress:
         index = torch.randint(len(real_data.images), (batch_size,))
-        real = to_float(real_data.images[index]).to(device, memory_format=torch.channels_last)
+        real = uint8_to_signed(real_data.images[index]).to(device, memory_format=torch.channels_last)
         real_labels = real_data.labels[index].to(device) if generator.num_classes else None
         latents, labels = draw()
         with autocast(device, options["precision"]):

@@ -10,7 +10,7 @@ import torch
 from ganaug import transforms
 from ganaug.cli.options import COUNT, DEVICE, NEW_FOLDER
 from ganaug.gallery import before_after_sheet, contact_sheet, preview, stack, tile, titled
-from ganaug.images import to_uint8
+from ganaug.images import signed_to_uint8
 from ganaug.packs import DirectionPack
 from ganaug.training import discover
 
@@ -65,7 +65,7 @@ def _augment(bundled: DirectionPack, out: Path) -> None:
     torch.manual_seed(0)
     generator, labels = bundled.generator, torch.arange(40) % 10
     with torch.no_grad():
-        images = to_uint8(generator(generator.sample_latents(40), labels))
+        images = signed_to_uint8(generator(generator.sample_latents(40), labels))
     shift = transforms.LatentShift(direction="background", pack=bundled, p=0.5)
     augmented, same_labels = shift(images, labels)
     replaced = (augmented != images).flatten(1).any(1)

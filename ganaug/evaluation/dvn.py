@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganaug.evaluation.judges import predict, train_classifier
 from ganaug.generators import Generator
-from ganaug.images import to_uint8
+from ganaug.images import signed_to_uint8
 
 
 @torch.no_grad()
@@ -23,7 +23,7 @@ def _pairs(
         latents, labels = generator.sample_latents(size, rng=rng), generator.sample_labels(size, rng=rng)
         shifts = torch.rand(size, 1, generator=rng).to(generator.device) * max_magnitude * direction
         images.append(torch.stack([generator(latents - shifts, labels), generator(latents + shifts, labels)]).cpu())
-    low, high = to_uint8(torch.cat(images, dim=1))
+    low, high = signed_to_uint8(torch.cat(images, dim=1))
     return torch.cat([low, high]), torch.arange(2).repeat_interleave(count)
 
 

@@ -10,7 +10,7 @@ from ganaug.data import read_labelled
 from ganaug.evaluation.judges import find_object, predict, train_classifier, train_segmenter
 from ganaug.evaluation.reconstruction import reconstruction_error
 from ganaug.evaluation.report import Report, check_images
-from ganaug.images import to_float
+from ganaug.images import uint8_to_signed
 from ganaug.inversion import invert
 from ganaug.packs import DirectionPack
 from ganaug.transforms import LatentShift
@@ -84,7 +84,7 @@ def evaluate_inverted(
 
     figures = {"label before": agreement(real), "reconstructed": reconstruction_error(pack, real, samples=len(real))}
     with torch.no_grad():
-        _, read = invert(pack, to_float(real))
+        _, read = invert(pack, uint8_to_signed(real))
     if read is not None:
         figures["class read by the encoder"] = (read.cpu() == labels).float().mean().item()
     for given in (labels.to(target), None) if pack.num_classes else (labels.to(target),):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from ganaug.devices import autocast
-from ganaug.images import to_float
+from ganaug.images import uint8_to_signed
 
 
 class ConvNet(nn.Sequential):
@@ -54,22 +56,39 @@ def train_classifier(
         torch.manual_seed(seed)
         network = ConvNet(images.shape[1], int(labels.max()) + 1)
     network.to(device).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
     rng = torch.Generator().manual_seed(seed)
-    for _ in tqdm(range(steps), "classifier", leave=False, disable=not show_progress):
+
+    def loss() -> Tensor:
         index = torch.randint(len(images), (batch_size,), generator=rng)
         dy, dx = torch.randint(5, (2,), generator=rng).tolist()
-        batch = F.pad(to_float(images[index]), (2, 2, 2, 2), mode="reflect")
+        batch = F.pad(uint8_to_signed(images[index]), (2, 2, 2, 2), mode="reflect")
         batch = batch[..., dy : dy + images.shape[-2], dx : dx + images.shape[-1]].to(device)
         with autocast(device, precision):
-            loss = F.cross_entropy(network(batch), labels[index].to(device))
+            return F.cross_entropy(network(batch), labels[index].to(device))
+
+    fit(network, loss, steps=steps, learning_rate=learning_rate, title="classifier" if show_progress else None)
+    return network
+
+
+def fit(
+    network: nn.Module, loss: Callable[[], Tensor], *, steps: int, learning_rate: float = 2e-3, title: str | None = None
+) -> None:
+    """Minimise the loss of one batch after the other with AdamW and a one-cycle learning rate; evaluation mode then.
+
+    Args:
+        loss: draws the next batch; called once a step.
+        learning_rate: the highest.
+        title: of the progress bar; None for no bar.
+    """
+    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
+    for _ in tqdm(range(steps), title, leave=False, disable=title is None):
+        value = loss()
         optimizer.zero_grad()
-        loss.backward()
+        value.backward()
         optimizer.step()
         schedule.step()
     network.eval()
-    return network
 
 
 @torch.no_grad()
@@ -85,7 +104,7 @@ def predict(network: nn.Module, images: Tensor, *, batch_size: int = 500, precis
     device = next(network.parameters()).device
     predictions = []
     for batch in images.split(batch_size):
-        batch = to_float(batch) if batch.dtype == torch.uint8 else batch
+        batch = uint8_to_signed(batch) if batch.dtype == torch.uint8 else batch
         with autocast(device, precision):
             predictions.append(network(batch.to(device)).argmax(1).cpu())
     return torch.cat(predictions)
@@ -150,19 +169,15 @@ def train_segmenter(
         torch.manual_seed(seed)
         network = Segmenter(images.shape[1])
     network.to(device).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
     rng = torch.Generator().manual_seed(seed)
-    for _ in tqdm(range(steps), "segmenter", leave=False, disable=not show_progress):
+
+    def loss() -> Tensor:
         index = torch.randint(len(images), (batch_size,), generator=rng)
         with autocast(device, precision):
-            logits = network(to_float(images[index]).to(device))
-        loss = F.binary_cross_entropy_with_logits(logits.float(), masks[index].to(device) / 255)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    network.eval()
+            logits = network(uint8_to_signed(images[index]).to(device))
+        return F.binary_cross_entropy_with_logits(logits.float(), masks[index].to(device) / 255)
+
+    fit(network, loss, steps=steps, learning_rate=learning_rate, title="segmenter" if show_progress else None)
     return network
 
 
@@ -172,7 +187,7 @@ def find_object(network: nn.Module, images: Tensor, *, batch_size: int = 500, pr
     device = next(network.parameters()).device
     found = []
     for batch in images.split(batch_size):
-        batch = to_float(batch) if batch.dtype == torch.uint8 else batch
+        batch = uint8_to_signed(batch) if batch.dtype == torch.uint8 else batch
         with autocast(device, precision):
             found.append((network(batch.to(device)) > 0).cpu())
     return torch.cat(found)

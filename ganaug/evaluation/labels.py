@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from ganaug.devices import autocast
 from ganaug.evaluation.judges import predict
 from ganaug.generators import Generator
-from ganaug.images import to_float
+from ganaug.images import uint8_to_signed
 from ganaug.inversion import invert
 from ganaug.packs import DirectionPack
 
@@ -46,7 +46,7 @@ def invert_images(
     """
     latents, reconstructed = [], []
     device = pack.generator.device
-    seen, labels = to_float(images).to(device), labels.to(device)
+    seen, labels = uint8_to_signed(images).to(device), labels.to(device)
     for batch, given in zip(seen.split(batch_size), labels.split(batch_size), strict=True):
         found, classes = invert(pack, batch, given)
         with autocast(device, precision):

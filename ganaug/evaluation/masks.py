@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ganaug.devices import autocast
-from ganaug.images import to_uint8
+from ganaug.errors import EvaluationError
+from ganaug.images import signed_to_uint8
 from ganaug.packs import DirectionPack
 
 
@@ -59,11 +60,11 @@ def pseudo_masks(
         The images of the latents as they were drawn, unshifted, each with its mask.
 
     Raises:
-        ValueError: no direction, fewer than two shifts, or fewer than ``count`` masks passed the area filter.
+        EvaluationError: no direction, fewer than two shifts, or fewer than ``count`` masks passed the area filter.
     """
     named = [direction] if isinstance(direction, str | int) else list(direction)
     if not named or shifts < 2:
-        raise ValueError(f"at least one direction and two shifts are needed, not {len(named)} and {shifts}.")
+        raise EvaluationError(f"at least one direction and two shifts are needed, not {len(named)} and {shifts}.")
     generator, indices = pack.generator, [pack.index(each) for each in named]
     along = pack.directions[indices].to(generator.device)
     low, high = torch.tensor([magnitudes or pack[index].range for index in indices]).T
@@ -81,13 +82,13 @@ def pseudo_masks(
         found = object_masks(torch.stack(shifted), threshold=threshold)
         share = found.float().mean((1, 2, 3))
         good = (share >= area[0]) & (share <= area[1])
-        images.append(to_uint8(shown[good]).cpu())
+        images.append(signed_to_uint8(shown[good]).cpu())
         masks.append(found[good].to(torch.uint8).mul(255).cpu())
         if classes is not None:
             labels.append(classes[good].cpu())
         kept, drawn = kept + int(good.sum()), drawn + batch_size
     if kept < count:
-        raise ValueError(
+        raise EvaluationError(
             f"{count} images were wanted, and of {drawn} drawn {kept} had a mask that covers between {area[0]:.0%} and "
             f"{area[1]:.0%} of them. Choose another direction, wider magnitudes, another threshold or area."
         )

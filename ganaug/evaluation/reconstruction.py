@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganaug.images import to_float
+from ganaug.images import uint8_to_signed
 from ganaug.inversion import invert
 from ganaug.packs import DirectionPack
 
@@ -32,7 +32,7 @@ def reconstruction_error(
         rows = torch.arange(samples).split(batch_size)
         batches = [generator(latents[row], labels if labels is None else labels[row]) for row in rows]
     else:
-        batches = [to_float(batch).to(generator.device) for batch in images[:samples].split(batch_size)]
+        batches = [uint8_to_signed(batch).to(generator.device) for batch in images[:samples].split(batch_size)]
     errors = []
     for batch in batches:
         reconstructed = generator(*invert(pack, batch))

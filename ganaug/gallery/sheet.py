@@ -9,11 +9,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ganaug.generators import Generator
+from ganaug.images import from_unit, signed_to_unit
 from ganaug.packs import DirectionPack
 
 TEXT_HEIGHT = 13
-
-
 INK, PAPER, FAINT = (20, 20, 20), (255, 255, 255), (110, 110, 110)
 
 
@@ -29,14 +28,14 @@ def walk(generator: Generator, direction: Tensor, latents: Tensor, labels: Tenso
             for start, z in zip(range(0, len(shifted), 256), shifted.split(256), strict=True)
         ]
     )
-    walks: Tensor = ((images + 1) / 2).clamp(0, 1).unflatten(0, (len(latents), len(magnitudes))).float().cpu()
+    walks: Tensor = signed_to_unit(images).unflatten(0, (len(latents), len(magnitudes))).cpu()
     return walks
 
 
 def tile(images: Tensor, *, scale: int = 1, gap: int = 2) -> Image.Image:
     """Lay images ``(rows, columns, C, H, W)`` in [0, 1] out on white, each enlarged ``scale`` times."""
     rows, columns, channels, height, width = images.shape
-    pixels = (images * 255).round().to(torch.uint8).permute(0, 1, 3, 4, 2).numpy()
+    pixels = from_unit(images, torch.uint8).permute(0, 1, 3, 4, 2).numpy()
     sheet = Image.new("RGB", (columns * (width * scale + gap) - gap, rows * (height * scale + gap) - gap), PAPER)
     for row in range(rows):
         for column in range(columns):
@@ -139,7 +138,7 @@ def before_after_sheet(
     with torch.no_grad():
         before = generator(latents, labels)
         after = generator(latents + (magnitudes[:, None] * direction.vector).to(generator.device), labels)
-    images = ((torch.stack([before, after]).float().cpu() + 1) / 2).clamp(0, 1)
+    images = signed_to_unit(torch.stack([before, after])).cpu()
     scale = max(1, 96 // generator.image_size)
     title = f"{direction.name or direction.index}: before (top) and after (bottom)"
     return stack([titled(tile(images, scale=scale), title, f"magnitudes within {low:+.1f} to {high:+.1f}")])

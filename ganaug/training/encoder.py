@@ -15,7 +15,7 @@ from ganaug.devices import autocast, default_device, in_channels_last
 from ganaug.errors import EncoderTrainingError
 from ganaug.evaluation import reconstruction_error
 from ganaug.generators import Encoder, Generator
-from ganaug.images import to_float
+from ganaug.images import uint8_to_signed
 from ganaug.packs import DirectionPack
 from ganaug.settings import Settings, setting
 
@@ -179,7 +179,7 @@ def _draw_real(images: Tensor | None, step: int, rng: torch.Generator, settings:
     if images is None or step < settings.warm_up * settings.steps:
         return None
     count = min(round(settings.real_share * settings.batch_size), settings.batch_size - 2)
-    return to_float(images[torch.randint(len(images), (count,), generator=rng)]) if count else None
+    return uint8_to_signed(images[torch.randint(len(images), (count,), generator=rng)]) if count else None
 
 
 def _losses(

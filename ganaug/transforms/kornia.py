@@ -75,7 +75,7 @@ class RandomLatentShift(IntensityAugmentationBase2D):
                 f"RandomLatentShift inverts images, and pack {self.pack.name!r} has no encoder. Train one "
                 "(ganaug train-encoder PACK), or use LatentShift on images with labels."
             )
-        self.pack.networks(self.pack.generator.device)  # loaded now, before workers are forked
+        self.pack.load()  # loaded now, before workers are forked
         self._choice = Choice(self.pack, direction, num_ops=num_ops, weights=weights, magnitude=magnitude)
         self.flags = {"direction": direction, "magnitude": magnitude, "blend": blend, "num_ops": num_ops}
 

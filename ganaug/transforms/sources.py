@@ -177,7 +177,7 @@ def sources_of_pack(choice: Choice, wanted: str, *, blend: str) -> dict[str, Sou
             'Use source="sample" on images with labels, or train one: ganaug train-encoder PACK.'
         )
     # Loaded now, so that DataLoader workers that are forked later share these weights.
-    pack.networks(pack.generator.device)
+    pack.load()
     if wanted == "sample" and pack.generator.num_classes == 0:
         raise TransformError(
             f'source="sample" needs a class-conditional generator, and the one of pack {pack.name!r} is '

@@ -138,7 +138,7 @@ def test_few_labels_are_enough_to_run_and_the_reasons_stand_beside(run, data_roo
     assert [row["kind"] for row in found].count("search") == 3
     assert "| fashion-mnist: test accuracy | 1 a class |" in shown and "| 0.5 |" in shown
     reasons = found[-1]
-    assert reasons["kind"] == "why" and reasons["moved"] > 0 and reasons["redrawn"] > 0
+    assert reasons["kind"] == "why" and reasons["moved"] > 0 and reasons["reconstructed"] > 0
 
 
 SHARED = {"harness.py", "originals.py", "policies.py", "published.py"}

@@ -18,7 +18,7 @@ from ganaug.evaluation import (
 )
 from ganaug.evaluation.labels import wilson_lower_bound
 from ganaug.generators import Generator
-from ganaug.images import to_float, to_uint8
+from ganaug.images import signed_to_uint8, uint8_to_signed
 
 
 def scenes(labels: torch.Tensor, ground: torch.Tensor, size: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -52,7 +52,7 @@ def real():
     labels = torch.randint(2, (600,), generator=rng)
     ground = -0.5 + 0.3 * torch.randn(600, generator=rng).clamp(-2, 2)
     images, masks = scenes(labels, ground, 0.45 + 0.3 * torch.rand(600, generator=rng))
-    return to_uint8(images), labels, masks.to(torch.uint8) * 255
+    return signed_to_uint8(images), labels, masks.to(torch.uint8) * 255
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_classifier_reads_labels_and_segmenter_finds_objects(real, classifier, s
     found = find_object(segmenter, images)
     iou = (found & (masks > 0)).sum() / (found | (masks > 0)).sum()
     assert iou > 0.9
-    assert torch.equal(find_object(segmenter, to_float(images)), found), "uint8 and [-1, 1] are read alike"
+    assert torch.equal(find_object(segmenter, uint8_to_signed(images)), found), "uint8 and [-1, 1] are read alike"
 
 
 def test_three_figures_tell_a_background_direction_from_the_rest(generator, classifier, segmenter):
@@ -130,10 +130,10 @@ def test_labels_of_inverted_real_images_are_their_own(classifier):
 def test_inverted_images_are_reconstructed_from_the_latents_that_the_encoder_finds(inverting_pack):
     images, labels = torch.randint(256, (7, 3, 32, 32), dtype=torch.uint8), torch.arange(7)
     inverted = invert_images(inverting_pack, images, labels, batch_size=3, precision="float32")
-    latents, _ = inverting_pack.encoder(to_float(images), labels)
+    latents, _ = inverting_pack.encoder(uint8_to_signed(images), labels)
     torch.testing.assert_close(inverted.latents, latents)
     torch.testing.assert_close(inverted.reconstructed, inverting_pack.generator(latents, labels))
-    assert torch.equal(inverted.images, to_float(images)) and torch.equal(inverted.labels, labels)
+    assert torch.equal(inverted.images, uint8_to_signed(images)) and torch.equal(inverted.labels, labels)
 
 
 def test_wilson_bound_is_below_the_rate_and_closes_in_on_it():

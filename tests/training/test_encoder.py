@@ -7,7 +7,7 @@ from torch import nn
 from ganaug.errors import EncoderTrainingError, GeneratorError, PackError, SettingsError
 from ganaug.evaluation import reconstruction_error
 from ganaug.generators import Generator
-from ganaug.images import to_uint8
+from ganaug.images import signed_to_uint8
 from ganaug.packs import DirectionPack
 from ganaug.training import EncoderSettings, train_encoder, train_pack_encoder
 
@@ -46,14 +46,14 @@ def test_it_recovers_latents_and_classes(num_classes):
     assert not encoder.training and not any(p.requires_grad for p in encoder.parameters())
     pack = DirectionPack(torch.eye(2), generator=generator, encoder=encoder)
     assert reconstruction_error(pack, samples=100) < 0.06
-    assert reconstruction_error(pack, to_uint8(generator(latents, labels)), samples=100) < 0.06
+    assert reconstruction_error(pack, signed_to_uint8(generator(latents, labels)), samples=100) < 0.06
     with pytest.raises(PackError, match="has no encoder"):
         reconstruction_error(DirectionPack(torch.eye(2), generator=generator))
 
 
 def test_real_images_without_labels_make_it_better_on_them():
     generator = waves()
-    real = to_uint8(generator(torch.randn(400, 2, generator=torch.Generator().manual_seed(5))))
+    real = signed_to_uint8(generator(torch.randn(400, 2, generator=torch.Generator().manual_seed(5))))
     real[..., :7, :7] = 255  # something that the generator cannot draw
 
     def error(encoder):

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from ganaug.data import DATASETS, digits_on_photographs, mnist
+from ganaug.data import DATASETS, digits_on_photographs, mnist, read_labelled
+from ganaug.errors import DataError
 
 
 def test_composites_are_the_photograph_outside_the_digit_and_its_inverse_inside(data_root):
@@ -30,3 +31,18 @@ def test_mnist_is_padded_to_32_pixels(data_root):
 def test_missing_data_is_named(tmp_path, name):
     with pytest.raises(FileNotFoundError, match="no "):
         DATASETS[name](tmp_path)
+
+
+def test_name_and_folder_name_a_data_set(data_root):
+    for train in (True, False):
+        read, expected = (
+            read_labelled(f"digits:{data_root}", train=train),
+            digits_on_photographs(data_root, train=train),
+        )
+        assert torch.equal(read.images, expected.images) and torch.equal(read.labels, expected.labels)
+
+
+@pytest.mark.parametrize("images", ["", "digits", ":", "digits:", ":folder", "cifar:folder", "/a/folder"])
+def test_what_is_no_name_and_folder_is_refused(images):
+    with pytest.raises(DataError, match=r"mnist, fashion-mnist, digits"):
+        read_labelled(images)

@@ -311,8 +311,9 @@ class _Measured(NamedTuple):
 def check_images(pack: DirectionPack, images: LabelledImages, name: str) -> None:
     """``PackError`` unless labelled images have the size and channels of the pack's generator."""
     generator = pack.generator
-    if images.images.shape[1:] != (generator.channels, generator.image_size, generator.image_size):
-        raise PackError(f"{name} has images of {tuple(images.images.shape[1:])}, which are not pack {pack.name!r}'s.")
+    expected, got = (generator.channels, generator.image_size, generator.image_size), tuple(images.images.shape[1:])
+    if got != expected:
+        raise PackError(f"{name} has images of shape {got}; the generator of pack {pack.name!r} draws {expected}.")
 
 
 @contextmanager

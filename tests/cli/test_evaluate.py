@@ -36,7 +36,7 @@ def test_evaluate_judges_any_pack_alike_without_data(run, pack_folder):
 
 def test_evaluate_refuses_images_of_another_kind(run, pack_folder, data_root):
     text = run("evaluate", pack_folder, "--images", f"mnist:{data_root}", code=1)
-    assert "mnist has images of (1, 32, 32)" in text
+    assert "mnist has images of shape (1, 32, 32); the generator of pack" in text
     assert "no data set 'cats'" in run("evaluate", pack_folder, "--images", f"cats:{data_root}", code=1)
 
 

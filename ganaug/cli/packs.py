@@ -17,3 +17,5 @@ def packs() -> None:
         kind = f"{pack.num_classes} classes" if pack.num_classes else "unconditional"
         click.echo(f"{bundled}: {pack.num_directions} directions, {kind}, RCA {pack.scores.get('rca', math.nan):.3f}")
         click.echo(f"    named: {', '.join(pack.names) or 'none'}")
+        if "distribution" in (origin := pack.generator_origin):
+            click.echo(f'    generator: pip install --no-deps "{origin["distribution"]}=={origin["version"]}"')

@@ -15,7 +15,7 @@ from ganaug.training import METHODS, DiscoverySettings, Recipe, make_pack, plan,
 
 HELP = """Discover directions of a generator and write them as a pack.
 
-Give a RECIPE (a TOML file; those of the bundled packs lie in training/), or --generator. KEY=VALUE overrides a
+Give a RECIPE (a TOML file; those of the bundled packs lie in training/ of the repository), or --generator. KEY=VALUE overrides a
 setting. The settings of method=reconstructor, which is the default, with theirs:
 
 \b
@@ -43,7 +43,7 @@ def _help() -> str:
     return HELP.format(settings=settings_help(DiscoverySettings), others="\n".join(wrapped))
 
 
-@click.command(help=_help(), epilog="Example: ganaug train training/mnist.toml --out runs/mnist steps=2000 seed=1")
+@click.command(help=_help(), epilog="Example: ganaug train --generator digits --out runs/mine steps=2000 seed=1")
 @click.argument("words", nargs=-1, metavar="[RECIPE] [KEY=VALUE]...")
 @click.option(
     "--generator", help="Instead of a RECIPE: a generator's folder, a pack, or a Hub id; every word is a KEY=VALUE."
@@ -85,7 +85,7 @@ def _recipe(words: tuple[str, ...], generator: str | None, out: Path) -> Recipe:
     """What the words ask for: with a generator all are settings, without one the first is a recipe."""
     if generator is None:
         if not words:
-            raise SettingsError("give a RECIPE (see training/) or --generator.")
+            raise SettingsError("give a RECIPE (a TOML file) or --generator.")
         return read_recipe(words[0], words[1:])
     if strangers := [word for word in words if "=" not in word]:
         raise SettingsError(

@@ -100,5 +100,12 @@ def find_directions(
     found = METHODS[method].function(generator.freeze().check(), chosen, device, show_progress)
     if isinstance(found, DirectionPack):
         return found
+    wanted = (getattr(chosen, "num_directions", None), generator.latent_dim)
+    if not isinstance(found, Tensor) or tuple(found.shape) != wanted:
+        got = f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise SettingsError(
+            f"method {method!r} should find directions of shape {wanted}, and returned {got}. Ask it for fewer "
+            "(num_directions), or mend it."
+        )
     paper = {"paper": METHODS[method].paper} if METHODS[method].paper else {}
     return DirectionPack(found, generator=generator, method={"name": method, **chosen.to_dict(), **paper})

@@ -93,6 +93,16 @@ def test_a_methods_paper_is_credited_on_the_cards_of_its_packs(last, tmp_path):
     assert "found by the method `cited` (Latent Spaces (Ada and Bob, 2030), https://example.org/1)." in card
 
 
+@pytest.mark.parametrize("rows", [[[1.0] + [0.0] * 7], torch.eye(8)[:1], torch.eye(8)[:2, :7], None])
+def test_what_a_method_should_not_return_is_refused(last, rows):
+    @method("wrong", LastSettings)
+    def find(generator, settings, device, show_progress) -> Tensor:
+        return rows
+
+    with pytest.raises(SettingsError, match=r"method 'wrong' should find directions of shape \(2, 8\), and returned"):
+        find_directions(tiny(), "wrong", num_directions=2)
+
+
 def test_a_method_may_give_a_whole_pack(last):
     @method("whole", LastSettings)
     def find(generator, settings, device, show_progress) -> DirectionPack:
@@ -120,7 +130,8 @@ def test_every_method_gives_a_pack_of_unit_directions(name, settings):
     assert pack.directions.shape == (5, 8)
     torch.testing.assert_close(pack.directions.norm(dim=1), torch.ones(5))
     defaults = METHODS[name].settings().to_dict()
-    assert pack.method == {"name": name, **defaults, "num_directions": 5, **settings}
+    paper = {"paper": METHODS[name].paper} if METHODS[name].paper else {}
+    assert pack.method == {"name": name, **defaults, "num_directions": 5, **settings, **paper}
 
 
 def test_baselines_are_orthonormal_and_the_axes():

@@ -15,8 +15,8 @@ from ganaug.training import METHODS, DiscoverySettings, Recipe, make_pack, plan,
 
 HELP = """Discover directions of a generator and write them as a pack.
 
-Give a RECIPE (a TOML file; those of the bundled packs lie in training/ of the repository), or --generator. KEY=VALUE overrides a
-setting. The settings of method=reconstructor, which is the default, with theirs:
+Give a RECIPE (a TOML file; those of the bundled packs lie in training/ of the repository), or --generator. KEY=VALUE
+overrides a setting. The settings of method=reconstructor, which is the default, with theirs:
 
 \b
 {settings}

@@ -236,7 +236,7 @@ def train(
             averaged = SNGAN(**settings["generator"])
             averaged.load_state_dict(average.module.state_dict())
             measure_batch_norm(averaged, batches=100, batch_size=100, seed=seed)
-    averaged.name_classes(class_names if averaged.num_classes else None)
+            averaged.name_classes(class_names if averaged.num_classes else None)
             averaged.freeze().save_pretrained(out)
             report(averaged, real_data, out, seed=seed, judge_steps=judge_steps)
     return averaged

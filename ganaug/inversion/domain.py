@@ -16,7 +16,7 @@ from ganaug.images import resized, signed_to_uint8, to_unit, unit_to_signed
 from ganaug.packs import DirectionPack
 from ganaug.packs.domain import ENOUGH, Domain, described
 
-LIMITS = (1.05, 1.3)
+LIMITS = (1.05, 1.1)
 """How far the mean of either figure may lie from the middle of its bounds, in half-widths."""
 
 COMPONENTS = 128

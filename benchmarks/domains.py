@@ -3,10 +3,10 @@
     python benchmarks/domains.py --data DATA --cifar CIFAR [--runs 200]
 
 CIFAR is the folder of the JPEG copy, unpacked (test/CLASS/NNNN.jpg). For each shipped pack and each set of images, RUNS
-times: 64 images at random, in batches of 16, through ``LatentShift("any", pack=...)``. Printed is the share of runs that
-were refused, and after how many images at the most. Own images are test images (of `faces`, which has none, images that
-its generator draws), as they are, flipped, cropped, moved and jittered; which jitter, crop and margin is drawn for each
-run. Photographs are squares of 32 to 256 pixels out of ``bsds500/test``. Noise is uniform.
+times: 64 images at random, in batches of 16, through ``LatentShift("any", pack=...)``. Printed is the share of runs
+that were refused, and after how many images at the most. Own images are test images (of `faces`, which has none, images
+that its generator draws), as they are, flipped, cropped, moved and jittered; how much is drawn for each run.
+Photographs are squares of 32 to 256 pixels out of ``bsds500/test``. Noise is uniform.
 """
 
 from __future__ import annotations

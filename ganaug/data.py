@@ -141,7 +141,7 @@ def read_labelled(
     name, colon, folder = str(images).partition(":")
     if colon and folder and (name in DATASETS or not Path(images).is_dir()):
         return read_dataset(name, folder, train=train)
-    if not Path(images).is_dir():
+    if not str(images) or not Path(images).is_dir():
         raise DataError(
             f"labelled images are a folder of class subfolders, or NAME:FOLDER with NAME one of "
             f"{', '.join(DATASETS)}; got {str(images)!r}, which is no folder."

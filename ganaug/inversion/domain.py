@@ -14,10 +14,10 @@ from ganaug.errors import PackError, TransformError
 from ganaug.folders import fitted, open_image
 from ganaug.images import resized, signed_to_uint8, to_unit, unit_to_signed
 from ganaug.packs import DirectionPack
-from ganaug.packs.domain import ENOUGH, Domain, described
+from ganaug.packs.domain import ENOUGH, EPSILON, Domain, described
 
-LIMITS = (1.05, 1.1)
-"""How far the mean of either figure may lie from the middle of its bounds, in half-widths."""
+LIMIT = 1.1
+"""How far a figure may lie from the middle of its bounds, in half-widths."""
 
 COMPONENTS = 128
 VIEWS = 500
@@ -25,14 +25,9 @@ VIEWS = 500
 
 
 @torch.no_grad()
-def figures_of(pack: DirectionPack, images: Tensor) -> Tensor:
-    """``(N, 2)`` figures of images ``(N, C, H, W)``, uint8 or float in [0, 1], of any size; see :class:`Domain`."""
-    if pack.domain is None:
-        raise PackError(f"pack {pack.name!r} says nothing of the images it is for. Train its encoder again.")
-    return pack.domain.figures(*_described(pack, images)[:2])
-
-
-def _described(pack: DirectionPack, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def looked_at(pack: DirectionPack, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """How a pack's encoder sees images ``(N, C, H, W)``, uint8 or float in [0, 1], of any size, on the CPU; see
+    :func:`ganaug.packs.domain.described`."""
     generator, encoder = pack.networks(images.device)
     if encoder is None:
         raise PackError(f"pack {pack.name!r} has no encoder. Train one: ganaug train-encoder PACK.")
@@ -44,19 +39,19 @@ def _described(pack: DirectionPack, images: Tensor) -> tuple[Tensor, Tensor, Ten
     return descriptions, errors, read
 
 
-def refuse_if_foreign(pack: DirectionPack, figures: Tensor) -> None:
-    """``TransformError`` where the figures ``(N, 2)`` of N images are not those of the pack's own kind of images."""
-    if pack.domain is None or not len(figures):
+def refuse_if_foreign(pack: DirectionPack, descriptions: Tensor, errors: Tensor) -> None:
+    """``TransformError`` where images that look so, ``(N, D)`` and ``(N,)``, are not of the pack's own kind."""
+    if pack.domain is None or not len(errors):
         return
-    excess = pack.domain.excess(figures).tolist()
-    if all(abs(each) <= limit for each, limit in zip(excess, LIMITS, strict=True)):
+    excess = pack.domain.excess(descriptions, errors).tolist()
+    if max(map(abs, excess)) <= LIMIT:
         return
-    kind, error = (f"{each:+.1f} (at most {limit})" for each, limit in zip(excess, LIMITS, strict=True))
+    kind, error, mean = (f"{each:+.1f}" for each in excess)
     raise TransformError(
-        f"the images are not of the kind that pack {pack.name!r} is for: over {len(figures)} of them, how they look to "
-        f"its encoder is off by {kind}, and how well it reconstructs them by {error}, in half-widths of what its own "
-        "images have. Take a pack for such images (ganaug packs), or build one; check_domain=False (--no-check-domain) "
-        "lets them pass."
+        f"the images are not of the kind that pack {pack.name!r} is for: over {len(errors)} of them, how each looks to "
+        f"its encoder is off by {kind}, how well it reconstructs them by {error}, and how they look on average by "
+        f"{mean}, where its own images are off by at most {LIMIT}. Take a pack for such images (ganaug packs), or "
+        "build one; check_domain=False (--no-check-domain) lets them pass."
     )
 
 
@@ -70,7 +65,7 @@ def check_domain(pack: DirectionPack, images: Tensor) -> None:
         TransformError: they are of another kind.
     """
     if pack.domain is not None and len(images):
-        refuse_if_foreign(pack, figures_of(pack, images))
+        refuse_if_foreign(pack, *looked_at(pack, images)[:2])
 
 
 def check_domain_of_files(
@@ -94,8 +89,9 @@ def check_domain_of_files(
 def fit_domain(pack: DirectionPack, images: Tensor | None, *, seed: int = 0) -> Domain:
     """What the pack's own images look like to its encoder, as they are and flipped, cropped, moved and jittered.
 
-    Half of the images make the Gaussian, the other half the bounds: for each way of augmenting the means over 1,000
-    draws of 64 images, and over 100 draws of images that are read as one class, for each class.
+    Half of the images make the Gaussian, the other half the bounds: the figures of 1,000 draws of 64 images for each
+    way of augmenting, and of 100 draws of images that are read as one class, for each class; and those of images that
+    the generator draws.
 
     Args:
         images: real images ``(N, C, H, W)`` uint8 of the generator's size; None for images that the generator draws.
@@ -104,28 +100,31 @@ def fit_domain(pack: DirectionPack, images: Tensor | None, *, seed: int = 0) -> 
         PackError: the pack has no encoder.
     """
     rng = seeded(seed, 1)
-    own = _drawn(pack, rng) if images is None else images
+    drawn = _drawn(pack, rng)
+    own = drawn if images is None else images
     order = torch.randperm(len(own), generator=rng)
     fit, held_out = order.chunk(2) if len(own) > 1 else (order, order)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         views = [
-            [_described(pack, view(own[_some(part, rng)])) for part in (fit, held_out)]
+            [looked_at(pack, view(own[_some(part, rng)])) for part in (fit, held_out)]
             for view in _views(pack.generator.channels, pack.generator.image_size)
         ]
     gaussian = _gaussian(torch.cat([first[0] for first, _ in views]))
-    domain = Domain(*gaussian, bounds=torch.tensor([[-1.0, 1.0]] * 2))
-    means = []
-    for _, (descriptions, errors, read) in views:
-        figures = domain.figures(descriptions, errors)
-        parts = [(figures, 1000), *((figures[read == label], 100) for label in range(pack.num_classes))]
-        for part, draws in parts:
-            if len(part) >= ENOUGH // 4:
-                means.append(part[torch.randint(len(part), (draws, ENOUGH), generator=rng)].mean(1))
-    found = torch.cat(means)
-    low, high = found.min(0).values, found.max(0).values
-    bounds = torch.stack([low, torch.maximum(high, low + 1e-3)], 1)
-    return Domain(*gaussian, bounds=bounds)
+    domain = Domain(*gaussian, bounds=torch.tensor([[-1.0, 1.0]] * 3))
+    found = []
+    for descriptions, errors, read in (*(held for _, held in views), looked_at(pack, drawn)):
+        parts = [
+            (torch.arange(len(read)), 1000),
+            *(((read == y).nonzero()[:, 0], 100) for y in range(pack.num_classes)),
+        ]
+        for rows, draws in parts:
+            if len(rows) >= ENOUGH // 4:
+                for chosen in rows[torch.randint(len(rows), (draws, ENOUGH), generator=rng)]:
+                    found.append(domain.figures(descriptions[chosen], errors[chosen]))
+    figures = torch.stack(found)
+    low, high = figures.min(0).values, figures.max(0).values
+    return Domain(*gaussian, bounds=torch.stack([low, torch.maximum(high, low + EPSILON)], 1))
 
 
 def _drawn(pack: DirectionPack, rng: torch.Generator) -> Tensor:

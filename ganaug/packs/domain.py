@@ -24,15 +24,15 @@ class Domain:
 
     Each image is described by the mean and the log of the standard deviation of every feature map of the encoder, D in
     all. Of these a Gaussian is kept whose covariance is K principal components and one variance for all other axes
-    (Tipping & Bishop, "Probabilistic Principal Component Analysis", 1999). Of an image two figures count: the log of
-    its Mahalanobis distance under that Gaussian (as Lee et al., NeurIPS 2018, tell images of another kind), and the log
-    of the mean absolute error of its reconstruction.
+    (Tipping & Bishop, "Probabilistic Principal Component Analysis", 1999). Of some images three figures count: the mean
+    log of their Mahalanobis distances under that Gaussian (as Lee et al., NeurIPS 2018, tell images of another kind),
+    the mean log of the absolute error of their reconstructions, and the log of the distance of their mean description.
 
     Attributes:
         mean, scale: ``(D,)``, of the description.
         components, variances: ``(D, K)`` and ``(K,)``, of the standardised description.
         rest: ``(1,)``, the variance along all other axes.
-        bounds: ``(2, 2)``, the lowest and the highest mean of either figure over 64 images of the pack's own.
+        bounds: ``(3, 2)``, the lowest and the highest of each figure over 64 images of the pack's own.
     """
 
     mean: Tensor
@@ -42,22 +42,30 @@ class Domain:
     rest: Tensor
     bounds: Tensor
 
-    def figures(self, description: Tensor, error: Tensor) -> Tensor:
-        """``(N, 2)`` of descriptions ``(N, D)`` and reconstruction errors ``(N,)``, see :func:`described`."""
-        standard = (description.cpu() - self.mean) / self.scale
+    def figures(self, descriptions: Tensor, errors: Tensor) -> Tensor:
+        """The three figures ``(3,)`` of N images, of their descriptions ``(N, D)`` and errors ``(N,)``."""
+        distances = self._distances(descriptions).log().mean()
+        shift = self._distances(descriptions.mean(0, keepdim=True)).log()[0]
+        return torch.stack([distances, (errors.cpu() + EPSILON).log().mean(), shift])
+
+    def _distances(self, descriptions: Tensor) -> Tensor:
+        """Squared Mahalanobis distances ``(N,)``."""
+        standard = (descriptions.cpu() - self.mean) / self.scale
         along = standard @ self.components
-        across = standard.square().sum(1) - along.square().sum(1)
-        distance = (along.square() / self.variances).sum(1) + across / self.rest
-        return torch.stack([distance.clamp(min=EPSILON).log(), (error.cpu() + EPSILON).log()], 1)
+        across = (standard.square().sum(1) - along.square().sum(1)).clamp(min=0)
+        squared: Tensor = (along.square() / self.variances).sum(1) + across / self.rest
+        return squared.clamp(min=EPSILON)
 
-    def excess(self, figures: Tensor) -> Tensor:
-        """How far the means of figures ``(N, 2)`` lie from the middle of the bounds, ``(2,)``, in half-widths.
+    def excess(self, descriptions: Tensor, errors: Tensor) -> Tensor:
+        """How far each figure of N images lies from the middle of its bounds, ``(3,)``, in half-widths.
 
-        Of fewer than 64 images the mean scatters more, so the bounds are wider.
+        Fewer than 64 images scatter more, so the bounds of the first two are wider for them, and the third is 0.
         """
         low, high = self.bounds.unbind(1)
-        half = (high - low) / 2 * max(1.0, ENOUGH / len(figures)) ** 0.5
-        excess: Tensor = (figures.mean(0) - (low + high) / 2) / half
+        half = (high - low) / 2 * max(1.0, ENOUGH / len(errors)) ** 0.5
+        excess = (self.figures(descriptions, errors) - (low + high) / 2) / half
+        if len(errors) < ENOUGH:
+            excess[2] = 0
         return excess
 
     def tensors(self) -> dict[str, Tensor]:
@@ -75,7 +83,7 @@ class Domain:
         if sorted(tensors) != sorted(names):
             raise PackError(f"a domain has the tensors {', '.join(names)}, found {', '.join(sorted(tensors))}.")
         size, kept = (*tensors["components"].shape, 0, 0)[:2]
-        shapes = ((size,), (size,), (size, kept), (kept,), (1,), (2, 2))
+        shapes = ((size,), (size,), (size, kept), (kept,), (1,), (3, 2))
         for name, shape in zip(names, shapes, strict=True):
             tensor = tensors[name]
             if tuple(tensor.shape) != shape or tensor.dtype != torch.float32 or not tensor.isfinite().all():

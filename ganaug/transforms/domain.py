@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganaug.inversion.domain import figures_of, refuse_if_foreign
+from ganaug.inversion.domain import looked_at, refuse_if_foreign
 from ganaug.packs import DirectionPack
 from ganaug.packs.domain import ENOUGH
 
@@ -20,7 +20,7 @@ class DomainGate:
     def __init__(self, pack: DirectionPack) -> None:
         self.pack = pack
         self.open = not pack.has_encoder or pack.domain is None
-        self._seen = torch.empty(0, 2)
+        self._descriptions, self._errors = torch.empty(0), torch.empty(0)
 
     def check(self, images: Tensor) -> None:
         """Look at images ``(N, C, H, W)``, uint8 or float in [0, 1].
@@ -30,6 +30,11 @@ class DomainGate:
         """
         if self.open or not len(images):
             return
-        seen = torch.cat([self._seen, figures_of(self.pack, images.detach()[: ENOUGH - len(self._seen)])])
-        refuse_if_foreign(self.pack, seen)
-        self._seen, self.open = seen, len(seen) >= ENOUGH
+        descriptions, errors, _ = looked_at(self.pack, images.detach()[: ENOUGH - len(self._errors)])
+        if len(self._errors):
+            descriptions, errors = torch.cat([self._descriptions, descriptions]), torch.cat([self._errors, errors])
+        refuse_if_foreign(self.pack, descriptions, errors)
+        self._descriptions, self._errors = descriptions, errors
+        self.open = len(errors) >= ENOUGH
+        if self.open:
+            self._descriptions, self._errors = torch.empty(0), torch.empty(0)

@@ -49,7 +49,8 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         >>> import torch
         >>> from ganaug import transforms
         >>> shift = transforms.RandomLatentShift(direction="background", p=1.0)
-        >>> images = torch.rand(4, 3, 32, 32)
+        >>> generator = shift.pack.generator
+        >>> images = (generator(generator.sample_latents(4), torch.arange(4)) + 1) / 2  # digits on photographs
         >>> params = shift.forward_parameters(images.shape)
         >>> bool((shift(images, params=params) == shift(images, params=params)).all())
         True

@@ -82,8 +82,9 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
         >>> import torch
         >>> from ganaug import transforms
         >>> shift = transforms.LatentShift(direction="background", p=0.5)
-        >>> images, labels = torch.rand(8, 3, 32, 32), torch.arange(8)
-        >>> images, labels = shift(images, labels)
+        >>> generator, labels = shift.pack.generator, torch.arange(8)
+        >>> images = (generator(generator.sample_latents(8), labels) + 1) / 2  # stand-ins: digits on photographs
+        >>> shifted, labels = shift(images, labels)
     """
 
     def __init__(

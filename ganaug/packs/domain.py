@@ -54,7 +54,8 @@ class Domain:
         along = standard @ self.components
         across = (standard.square().sum(1) - along.square().sum(1)).clamp(min=0)
         squared: Tensor = (along.square() / self.variances).sum(1) + across / self.rest
-        return squared.clamp(min=EPSILON)
+        distances: Tensor = squared.clamp(min=EPSILON)
+        return distances
 
     def excess(self, descriptions: Tensor, errors: Tensor) -> Tensor:
         """How far each figure of N images lies from the middle of its bounds, ``(3,)``, in half-widths.
@@ -63,7 +64,7 @@ class Domain:
         """
         low, high = self.bounds.unbind(1)
         half = (high - low) / 2 * max(1.0, ENOUGH / len(errors)) ** 0.5
-        excess = (self.figures(descriptions, errors) - (low + high) / 2) / half
+        excess: Tensor = (self.figures(descriptions, errors) - (low + high) / 2) / half
         if len(errors) < ENOUGH:
             excess[2] = 0
         return excess

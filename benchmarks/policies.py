@@ -173,7 +173,7 @@ def build(
                 path = bank(pack, options["direction"], options["magnitude"], banks, bank_size)
                 parts["shift"] = transforms.LatentShift(bank=path, p=value)
             else:
-                parts["shift"] = transforms.LatentShift(**options, pack=pack, p=value)
+                parts["shift"] = transforms.LatentShift(**options, pack=pack, p=value, check_domain=False)
     return Policy(**parts)
 
 

@@ -54,7 +54,8 @@ def batch(pack: DirectionPack, direction: str, images: Tensor, labels: Tensor, d
         return
     generator, _ = pack.networks(device)
     for size in (32, 128, 512):
-        shift, sparing = (LatentShift(direction, pack=pack, p=p, source="sample") for p in (1.0, 0.5))
+        how = {"pack": pack, "source": "sample", "check_domain": False}
+        shift, sparing = (LatentShift(direction, p=p, **how) for p in (1.0, 0.5))
         x, y = images[:size].to(device), labels[:size].to(device)
         latents = torch.randn(size, pack.latent_dim, device=device)
         jobs = {
@@ -101,8 +102,8 @@ def image(pack: DirectionPack, direction: str, images: Tensor) -> None:
     torch.set_num_threads(1)  # as in a DataLoader worker
     few = images[:50]
     latents = torch.randn(len(few), pack.latent_dim)
-    shift = LatentShift(direction, pack=pack, p=1.0, source="invert")
-    replaced = LatentShift(direction, pack=pack, p=1.0, source="invert", blend="replace")
+    shift = LatentShift(direction, pack=pack, p=1.0, check_domain=False, source="invert")
+    replaced = LatentShift(direction, pack=pack, p=1.0, check_domain=False, source="invert", blend="replace")
     rand_augment, auto_augment = v2.RandAugment(), v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)
     policies = {
         "LatentShift, invert": lambda: [shift(one) for one in few],
@@ -170,7 +171,7 @@ def memory(images: Tensor) -> None:
     encoder = Encoder(latent_dim=128, image_size=32, channels=3, width=128, hidden=1024).freeze()
     pack = DirectionPack(torch.eye(128)[:8], generator=generator, encoder=encoder, name="heavy")
     weights = sum(p.numel() * 4 for network in (generator, encoder) for p in network.parameters()) / 2**20
-    shift = LatentShift(0, pack=pack, p=1.0, source="invert")
+    shift = LatentShift(0, pack=pack, p=1.0, check_domain=False, source="invert")
     print(f"memory  generator and encoder: {weights:.0f} MiB; four workers, MiB beyond a worker without them:")
     for context in ("fork", "spawn"):
         base = None

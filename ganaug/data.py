@@ -1,4 +1,4 @@
-"""Labelled images that generators are trained on and packs are measured with, read from a folder the user names."""
+"""Labelled images by name: built-in data sets, and folders of class subfolders, as tensors of one size."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision import datasets
-from torchvision.transforms import v2
 
 from ganaug.errors import DataError
+from ganaug.folders import SPLITS, LabelledFolder, OnError, checked_folder, fitted, image_files, open_image, sound
 
 
 class LabelledImages(NamedTuple):
@@ -30,7 +30,7 @@ def _padded_digits(root: Path, *, train: bool, dataset: Callable[..., datasets.M
     try:
         digits = dataset(str(root), train=train, download=False)
     except RuntimeError as error:
-        raise FileNotFoundError(
+        raise DataError(
             f"no {dataset.__name__} under {root}: expected the IDX files that torchvision.datasets reads."
         ) from error
     return F.pad(digits.data[:, None], (2, 2, 2, 2)), digits.targets
@@ -60,7 +60,7 @@ def digits_on_photographs(root: str | Path, *, train: bool = True, seed: int = 0
     masks, labels = _padded_digits(root, train=train, dataset=datasets.MNIST)
     files = sorted((root / "bsds500" / ("train" if train else "test")).glob("*.jpg"))
     if not files:
-        raise FileNotFoundError(f"no photographs (*.jpg) under {root / 'bsds500'}.")
+        raise DataError(f"no photographs (*.jpg) under {root / 'bsds500'}.")
     photographs = [np.asarray(Image.open(file).convert("RGB")) for file in files]
     rng = np.random.default_rng([seed, int(train)])
     patches = np.empty((len(masks), 32, 32, 3), np.uint8)
@@ -72,27 +72,27 @@ def digits_on_photographs(root: str | Path, *, train: bool = True, seed: int = 0
     return LabelledImages(images.to(torch.uint8), labels, masks)
 
 
-def images_in_folder(folder: str | Path, *, size: int, channels: int, crop: bool = True) -> Tensor:
+def images_in_folder(
+    folder: str | Path, *, size: int, channels: int, crop: bool = True, on_error: OnError = "fail"
+) -> Tensor:
     """All images in a folder and its subfolders, in order of path: ``(N, channels, size, size)`` uint8.
 
     The shorter side is resized to ``size`` (antialiased), and the middle is kept; or, with ``crop=False``, both sides
-    are resized to ``size``.
+    are resized to ``size``. Files are read as :func:`ganaug.folders.open_image` does.
+
+    Args:
+        on_error: ``"fail"`` refuses the folder if an image is damaged, ``"skip"`` leaves damaged ones out, with a
+            warning that names them.
 
     Raises:
-        FileNotFoundError: there is no image there.
+        DataError: there is no such folder, no image in it, or damaged ones.
     """
-    folder = Path(folder)
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in datasets.folder.IMG_EXTENSIONS)
+    files, _ = sound(image_files(checked_folder(folder)), on_error=on_error)
     if not files:
-        raise FileNotFoundError(f"no images under {folder}.")
-    # In this order, as CenterCrop pads.
-    prepare = v2.Compose(
-        [v2.PILToTensor(), v2.Resize(size if crop else [size, size], antialias=True), v2.CenterCrop(size)]
-    )
+        raise DataError(f"no images under {folder}.")
     images = torch.empty(len(files), channels, size, size, dtype=torch.uint8)
     for image, file in zip(images, files, strict=True):
-        with Image.open(file) as picture:
-            image[:] = prepare(picture.convert("RGB" if channels == 3 else "L"))
+        image[:] = fitted(open_image(file, channels=channels), size, crop=crop)
     return images
 
 
@@ -114,21 +114,80 @@ def read_dataset(name: str, root: str | Path, *, train: bool = True) -> Labelled
     return DATASETS[name](root, train=train)
 
 
-def read_labelled(images: str, *, train: bool = True) -> LabelledImages:
-    """The data set that ``NAME:FOLDER`` names, as in ``"digits:DATA"``.
+def read_labelled(
+    images: str | Path,
+    *,
+    train: bool = True,
+    size: int | None = None,
+    channels: int = 3,
+    match: Callable[[list[str]], list[int]] | None = None,
+    on_error: OnError = "fail",
+) -> LabelledImages:
+    """Labelled images: a built-in data set, as in ``"digits:DATA"``, or a folder of class subfolders.
+
+    A folder that has parts (``train`` and ``test`` or ``val``) has class subfolders in these; of one that has not,
+    every fifth image of each class, in a random order that is always the same, is a test image.
 
     Args:
-        images: NAME is a key of :data:`DATASETS`, FOLDER the folder of the data sets.
+        images: a folder; or NAME:FOLDER, with NAME a key of :data:`DATASETS` and FOLDER the folder of the data sets.
         train: its training images, or its test images.
+        size, channels: of a folder's images, which are resized as LatentShift does it; built-in ones have their own.
+        match: from a folder's class names to a label for each; by default they are numbered in order of name.
+        on_error: what to do with damaged files, see :func:`ganaug.folders.sound`.
 
     Raises:
-        DataError: no such data set, or no data set at all.
-        FileNotFoundError: it is not in the folder.
+        DataError: no such data set or folder, no data set at all, or damaged files.
     """
-    name, colon, folder = images.partition(":")
+    name, colon, folder = str(images).partition(":")
     if colon and folder and (name in DATASETS or not Path(images).is_dir()):
         return read_dataset(name, folder, train=train)
-    raise DataError(
-        f"labelled images are given as NAME:FOLDER, NAME one of {', '.join(DATASETS)}, got {images!r}. Folders of "
-        "class subfolders are not read here yet."
-    )
+    if not str(images) or not Path(images).is_dir():
+        raise DataError(
+            f"labelled images are a folder of class subfolders, or NAME:FOLDER with NAME one of "
+            f"{', '.join(DATASETS)}; got {str(images)!r}, which is no folder."
+        )
+    if size is None:
+        raise DataError(f"the size that the images of {images} should have is not given.")
+    return _labelled_folder(Path(images), train, size, channels, match, on_error)
+
+
+def _labelled_folder(
+    root: Path,
+    train: bool,
+    size: int,
+    channels: int,
+    match: Callable[[list[str]], list[int]] | None,
+    on_error: OnError,
+) -> LabelledImages:
+    part = _part(root, train)
+    folder = LabelledFolder(root if part is None else part, on_error=on_error, channels=channels)
+    chosen = range(len(folder.samples)) if part is not None else _split(folder.targets, train)
+    pixels = torch.empty(len(chosen), channels, size, size, dtype=torch.uint8)
+    for image, index in zip(pixels, chosen, strict=True):
+        image[:] = fitted(folder.loader(folder.samples[index][0]), size, crop=False)
+    of_class = list(range(len(folder.classes))) if match is None else match(folder.classes)
+    return LabelledImages(pixels, torch.tensor([of_class[folder.targets[index]] for index in chosen]))
+
+
+def _part(root: Path, train: bool) -> Path | None:
+    """The subfolder of the training, or test, images; None where a folder has no parts."""
+    parts = {entry.name.lower(): entry for entry in root.iterdir() if entry.is_dir() and entry.name.lower() in SPLITS}
+    if not parts:
+        return None
+    wanted = ("train", "training") if train else ("test", "testing", "val", "valid", "validation", "dev")
+    found = [parts[name] for name in wanted if name in parts]
+    if not found:
+        raise DataError(f"{root} has {', '.join(sorted(parts))}, and no {' or '.join(wanted)}.")
+    return found[0]
+
+
+def _split(labels: list[int], train: bool, *, test_share: float = 0.2) -> list[int]:
+    """Indices of the training, or test, images: the same share of each class, always the same images."""
+    rng, chosen = np.random.default_rng(0), []
+    for label in sorted(set(labels)):
+        indices = rng.permutation([index for index, other in enumerate(labels) if other == label])
+        held_out = max(1, round(test_share * len(indices)))
+        if len(indices) < 2:
+            raise DataError("a class of one image can't be parted into training and test images.")
+        chosen += indices[held_out:].tolist() if train else indices[:held_out].tolist()
+    return sorted(chosen)

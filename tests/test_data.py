@@ -1,5 +1,6 @@
 import pytest
 import torch
+from PIL import Image
 
 from ganaug.data import DATASETS, digits_on_photographs, mnist, read_labelled
 from ganaug.errors import DataError
@@ -29,8 +30,27 @@ def test_mnist_is_padded_to_32_pixels(data_root):
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
 def test_missing_data_is_named(tmp_path, name):
-    with pytest.raises(FileNotFoundError, match="no "):
+    with pytest.raises(DataError, match="no "):
         DATASETS[name](tmp_path)
+
+
+@pytest.mark.parametrize("parts", [(), ("train", "test"), ("training", "val")])
+def test_a_folder_of_class_subfolders_is_a_data_set(tmp_path, parts):
+    for part in parts or ("",):
+        for label, name in enumerate(("cat", "dog")):
+            (tmp_path / part / name).mkdir(parents=True)
+            for k in range(10):
+                grey = 100 * label + k + 50 * (part == parts[-1:])
+                Image.new("L", (20, 30), grey).save(tmp_path / part / name / f"{k}.png")
+    first, second = (read_labelled(tmp_path, train=train, size=8, channels=3) for train in (True, False))
+    assert first.images.shape == ((20 if parts else 16), 3, 8, 8) and len(second.images) == (20 if parts else 4)
+    for found in (first, second):
+        assert torch.equal(found.labels, (found.images[:, 0, 4, 4] >= 100).long())
+    if not parts:
+        both = torch.cat([first.images, second.images])[:, 0, 0, 0]
+        assert both.unique().numel() == 20, "no image is in both"
+    again = read_labelled(tmp_path, size=8, match=lambda names: [7, 3])
+    assert again.labels.unique().tolist() == [3, 7]
 
 
 def test_name_and_folder_name_a_data_set(data_root):

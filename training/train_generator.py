@@ -27,6 +27,7 @@ from tqdm.auto import trange
 from ganaug.data import DATASETS, LabelledImages, images_in_folder
 from ganaug.devices import autocast
 from ganaug.evaluation import predict, train_classifier
+from ganaug.folders import find_classes
 from ganaug.generators import SNGAN
 from ganaug.images import uint8_to_signed
 from ganaug.settings import read_toml
@@ -85,7 +86,7 @@ def generator_loss(fake: Tensor) -> Tensor:
 def own_images(folder: Path, generator: dict[str, Any]) -> LabelledImages:
     """Class subfolders of images, in order of name, at the generator's size."""
     size = generator.get("bottom_size", 4) * 2 ** (len(generator["widths"]) - 1)
-    classes = sorted(path for path in folder.iterdir() if path.is_dir())
+    classes = [folder / name for name in find_classes(folder)]
     wanted = generator.get("num_classes", 0)
     if not classes or wanted not in (0, len(classes)):
         raise SystemExit(f"{folder} holds {len(classes)} class subfolders, and the recipe's num_classes is {wanted}.")
@@ -151,6 +152,9 @@ def train(
             f"{out} holds the checkpoint of an earlier run: go on with --resume, or choose another folder."
         )
     real_data = own_images(images, settings["generator"]) if images else DATASETS[options["dataset"]](data, train=True)
+
+    numbers = map(str, range(settings["generator"].get("num_classes", 0)))
+    class_names = find_classes(images) if images else list(numbers)
 
     torch.manual_seed(seed)
     generator = SNGAN(**settings["generator"]).to(device, memory_format=torch.channels_last)
@@ -232,6 +236,7 @@ def train(
             averaged = SNGAN(**settings["generator"])
             averaged.load_state_dict(average.module.state_dict())
             measure_batch_norm(averaged, batches=100, batch_size=100, seed=seed)
+            averaged.name_classes(class_names if averaged.num_classes else None)
             averaged.freeze().save_pretrained(out)
             report(averaged, real_data, out, seed=seed, judge_steps=judge_steps)
     return averaged

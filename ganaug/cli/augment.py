@@ -6,7 +6,20 @@ from pathlib import Path
 
 import click
 
-from ganaug.cli.options import COUNT, DEVICE, DIRECTION, FOLDER, MAGNITUDE, NEW_FOLDER, PACK_HELP, SEED
+from ganaug.cli.options import (
+    CHECK_DOMAIN,
+    CLASSES,
+    COUNT,
+    DEVICE,
+    DIRECTION,
+    FOLDER,
+    MAGNITUDE,
+    NEW_FOLDER,
+    ON_ERROR,
+    PACK_HELP,
+    SEED,
+)
+from ganaug.folders import OnError
 from ganaug.transforms import augment_folder
 
 
@@ -14,7 +27,7 @@ from ganaug.transforms import augment_folder
 @click.argument("images", type=FOLDER)
 @click.argument("out", type=NEW_FOLDER)
 @DIRECTION
-@click.option("--pack", default="digits", show_default=True)
+@click.option("--pack", required=True, help="No default: it should be one for such images.")
 @click.option(
     "--source",
     type=click.Choice(["auto", "sample", "invert"]),
@@ -39,6 +52,9 @@ from ganaug.transforms import augment_folder
     show_default=True,
     help="Different directions at once; more than 1 needs as many directions, or any.",
 )
+@CLASSES
+@CHECK_DOMAIN
+@ON_ERROR
 @SEED
 @DEVICE
 def augment(
@@ -51,16 +67,19 @@ def augment(
     copies: int,
     magnitude: str | float | tuple[float, float],
     num_ops: int,
+    classes: list[str] | None,
+    check_domain: bool,
+    on_error: OnError,
     seed: int,
     device: str | None,
 ) -> None:
     """Augment a folder of class subfolders: OUT gets the same subfolders, with augmented PNG images.
 
     Each image is changed along the direction, or (--source sample) replaced by a generated one of its class; class
-    subfolders, if they are as many as the generator has classes, are taken for these in order of name. --copies makes
-    several of each image. OUT must not hold images yet.
+    subfolders are matched with the generator's classes by name. --copies makes several of each image. Interrupted, the
+    same command goes on where it stopped; else OUT must be empty.
     """
-    written = augment_folder(
+    done = augment_folder(
         images,
         out,
         direction,
@@ -70,7 +89,12 @@ def augment(
         copies=copies,
         magnitude=magnitude,
         num_ops=num_ops,
+        classes=classes,
+        check_domain=check_domain,
+        on_error=on_error,
         seed=seed,
         device=device,
     )
-    click.echo(f"{written} images in {out}")
+    click.echo(f"{done.written} images in {out}" + (f", beside {done.kept} that were there" if done.kept else ""))
+    for file, reason in done.skipped.items():
+        click.echo(f"left out: {reason or file}")

@@ -37,8 +37,9 @@ OF_GENERATED = {
 @click.argument("pack")
 @click.option(
     "--images",
-    metavar="NAME:FOLDER",
-    help="Real images with labels: mnist, fashion-mnist or digits, and the folder that holds them.",
+    metavar="FOLDER or NAME:FOLDER",
+    help="Real images with labels: class subfolders (within train and test, or parted by ganaug); or mnist, "
+    "fashion-mnist or digits, and the folder that holds them.",
 )
 @click.option(
     "--direction",
@@ -112,7 +113,7 @@ def evaluate(
     if write:
         check_written_to(pack)
     if images is None and (not rca or dvn or measure_ranges or wanted or everything or inverted):
-        raise click.UsageError("evaluate needs --images NAME:FOLDER, the real images that its judges are trained on.")
+        raise click.UsageError("evaluate needs --images, the real images that its judges are trained on.")
     loaded, command = DirectionPack.from_pretrained(pack), as_typed(ctx, images=images)
     if loaded.num_directions > 1:
         click.echo(cosines(loaded))

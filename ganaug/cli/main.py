@@ -28,6 +28,7 @@ COMMANDS = {
     "describe": Entry("ganaug.cli.describe", "Print what changes along each named direction."),
     "evaluate": Entry("ganaug.cli.evaluate", "Measure directions with judges trained on real images."),
     "convert": Entry("ganaug.cli.convert", "Make a generator or pack of a foreign checkpoint."),
+    "check": Entry("ganaug.cli.check", "Say what a folder of images holds, and what is damaged."),
     "bank": Entry("ganaug.cli.bank", "Draw shifted images beforehand, for jobs short of CPU."),
     "invert": Entry("ganaug.cli.invert", "Find and store the latents of a folder of images."),
     "augment": Entry("ganaug.cli.augment", "Augment a folder of images on disk."),

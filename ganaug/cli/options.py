@@ -78,6 +78,24 @@ MAGNITUDE = click.option(
     "--magnitude", type=magnitude, default="safe", show_default=True, help="safe, a number, or LOW,HIGH."
 )
 SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all random draws.")
+CLASSES = click.option(
+    "--classes",
+    callback=lambda ctx, parameter, text: text if text is None else [name.strip() for name in text.split(",") if name],
+    help="What the generator's classes are called in IMAGES, in its order: NAME,NAME,...; an empty text lets the "
+    "encoder read them.  [default: the generator's own names]",
+)
+ON_ERROR = click.option(
+    "--on-error",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    show_default=True,
+    help="Damaged images: refuse the folder before anything is done, or leave them out, named.",
+)
+CHECK_DOMAIN = click.option(
+    "--check-domain/--no-check-domain",
+    default=True,
+    help="Refuse images of another kind than the pack's.  [default: on]",
+)
 SETTINGS = click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 WRITE = click.option("--write", is_flag=True, help="Write the figures into the pack's folder.")
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import click
 from torch import Tensor
 
-from ganaug.cli.options import DEVICE, FOLDER, SETTINGS
+from ganaug.cli.options import DEVICE, FOLDER, ON_ERROR, SETTINGS
 from ganaug.data import images_in_folder, read_labelled
+from ganaug.folders import OnError
 from ganaug.generators import Generator
+from ganaug.inversion import fit_domain
 from ganaug.packs import DirectionPack
 from ganaug.settings import parse_settings, settings_help
 from ganaug.training import EncoderSettings, read_recipe, train_pack_encoder
@@ -37,11 +39,30 @@ defaults:
     help="Real images, unlabelled: a folder of them, or NAME:FOLDER for the training images of mnist, fashion-mnist or "
     "digits in FOLDER.",
 )
+@click.option(
+    "--domain-only",
+    is_flag=True,
+    help="Keep the encoder that is there, and measure only what the pack's own images look like to it.",
+)
+@ON_ERROR
 @DEVICE
 def train_encoder(
-    folder: Path, settings: tuple[str, ...], recipe: Path | None, images: str | None, device: str | None
+    folder: Path,
+    settings: tuple[str, ...],
+    recipe: Path | None,
+    images: str | None,
+    domain_only: bool,
+    on_error: OnError,
+    device: str | None,
 ) -> None:
     pack = DirectionPack.from_pretrained(folder.resolve())
+    if domain_only:
+        if settings or recipe is not None:
+            raise click.UsageError("--domain-only trains nothing, so KEY=VALUE and --recipe can't be given with it.")
+        pack.domain = fit_domain(pack, None if images is None else _real_images(images, pack.generator, on_error))
+        pack.save_pretrained(folder)
+        click.echo(f"{folder} now knows what its own images look like.")
+        return
     given = parse_settings(settings)
     words = ["ganaug", "train-encoder", str(folder), *settings]
     if recipe is not None:
@@ -49,7 +70,7 @@ def train_encoder(
         words += ["--recipe", str(recipe)]
     real = None
     if images is not None:
-        real = _real_images(images, pack.generator)
+        real = _real_images(images, pack.generator, on_error)
         words += ["--images", "IMAGES" if Path(images).is_dir() else f"{images.partition(':')[0]}:DATA"]
     pack = train_pack_encoder(pack, real, device=device, command=shlex.join(words), **given)
     pack.save_pretrained(folder)
@@ -60,8 +81,10 @@ def train_encoder(
     )
 
 
-def _real_images(images: str, generator: Generator) -> Tensor:
+def _real_images(images: str, generator: Generator, on_error: OnError) -> Tensor:
     """The images of a folder, as LatentShift sees them; or the training images of ``NAME:FOLDER``."""
     if ":" in images and not Path(images).is_dir():
         return read_labelled(images, train=True).images
-    return images_in_folder(images, size=generator.image_size, channels=generator.channels, crop=False)
+    return images_in_folder(
+        images, size=generator.image_size, channels=generator.channels, crop=False, on_error=on_error
+    )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
-from ganaug.data import read_labelled
 from ganaug.evaluation.judges import find_object, predict, train_classifier, train_segmenter
 from ganaug.evaluation.reconstruction import reconstruction_error
-from ganaug.evaluation.report import Report, check_images
+from ganaug.evaluation.report import Report, labelled_for
 from ganaug.images import uint8_to_signed
 from ganaug.inversion import invert
 from ganaug.packs import DirectionPack
@@ -43,7 +43,7 @@ class InversionReport(Report):
 
 def evaluate_inverted(
     pack: DirectionPack,
-    images: str,
+    images: str | Path,
     *,
     direction: str | int = "background",
     blend: str = "add",
@@ -55,7 +55,7 @@ def evaluate_inverted(
     """Shift real test images as ``LatentShift(source="invert")`` does, and read them with judges of real images.
 
     Args:
-        images: ``NAME:FOLDER``, see :func:`ganaug.data.read_labelled`.
+        images: as for :func:`~ganaug.evaluation.evaluate`.
         direction: a name or an index.
         blend: see :class:`~ganaug.transforms.LatentShift`.
         samples: real test images.
@@ -68,10 +68,8 @@ def evaluate_inverted(
         DataError: no such data set.
     """
     target = torch.device(device or "cpu")
-    shift = LatentShift(direction, pack=pack, p=1.0, source="invert", blend=blend)
-    training, test = (read_labelled(images, train=train) for train in (True, False))
-    name = images.partition(":")[0]
-    check_images(pack, training, name)
+    shift = LatentShift(direction, pack=pack, p=1.0, source="invert", blend=blend, check_domain=False)
+    training, test, name = labelled_for(pack, images)
     chosen = torch.randperm(len(test.images), generator=torch.Generator().manual_seed(seed))[:samples]
     real, labels = test.images[chosen].to(target), test.labels[chosen]
     classifier = train_classifier(training.images, training.labels, steps=judge_steps, device=target)

@@ -23,6 +23,7 @@ from ganaug.evaluation.judges import find_object, predict, train_classifier, tra
 from ganaug.evaluation.labels import InvertedImages, invert_images, label_hits, safe_ranges
 from ganaug.files import write_json
 from ganaug.generators import Generator
+from ganaug.inversion import classes_of_folder
 from ganaug.packs import Direction, DirectionPack
 
 Interval = tuple[float, float]
@@ -175,7 +176,7 @@ class EvaluationReport(Report):
 
 def evaluate(
     pack: DirectionPack,
-    images: str,
+    images: str | Path,
     *,
     directions: Iterable[str | int] | None = None,
     interval: Interval | None = None,
@@ -194,8 +195,9 @@ def evaluate(
     in a classifier's pipeline, so with an encoder they are read off inverted real test images.
 
     Args:
-        images: ``NAME:FOLDER``, see :func:`ganaug.data.read_labelled`; of the generator's size and channels, with the
-            generator's labels.
+        images: a folder of class subfolders, or ``NAME:FOLDER``, see :func:`ganaug.data.read_labelled`. A built-in
+            data set has to be of the generator's size, channels and labels; the images of a folder are resized, and its
+            subfolders matched with the generator's classes by name.
         directions: names or indices; the named ones by default, or all where none has a name.
         interval: of the uniform magnitudes; each direction's safe range by default.
         samples: fresh latents, or real images, for each direction.
@@ -211,8 +213,7 @@ def evaluate(
             unshifted samples at the rate.
         DataError: no such data set.
     """
-    training, test = (read_labelled(images, train=train) for train in (True, False))
-    check_images(pack, training, images.partition(":")[0])
+    training, test, name = labelled_for(pack, images)
     wanted = [pack[direction] for direction in directions or sorted(pack.names.values()) or range(len(pack))]
     with _running_on(pack, device) as generator:
         classifier, segmenter, right, iou = _judges(training, test, judge_steps, seed, generator.device, show_progress)
@@ -228,7 +229,7 @@ def evaluate(
             given = interval or (_usable(direction) if safe is None else _reach(safe[direction.index]))
             figures = {} if given is None else measured.figures(direction, given)
             rows.append(Row(direction.index, direction.label, given, figures))
-    name, shifted = images.partition(":")[0], None if real is None else samples
+    shifted = None if real is None else samples
     return EvaluationReport(name, right, iou, shifted, unshifted, rate, safe, rows)
 
 
@@ -306,6 +307,28 @@ class _Measured(NamedTuple):
                 self.generator, direction.vector, self.natural.images, seed=self.seed
             )
         return figures
+
+
+def labelled_for(pack: DirectionPack, images: str | Path) -> tuple[LabelledImages, LabelledImages, str]:
+    """Training and test images of the kind that a pack's generator draws, with its labels, and what they are called.
+
+    Raises:
+        DataError: no such data set, or classes that the generator does not have.
+        PackError: a built-in data set of another size than the generator's.
+    """
+    generator = pack.generator
+
+    def match(classes: list[str]) -> list[int]:
+        numbers = classes_of_folder(pack, classes, where=str(images))
+        return list(range(len(classes))) if numbers is None else numbers
+
+    training, test = (
+        read_labelled(images, train=train, size=generator.image_size, channels=generator.channels, match=match)
+        for train in (True, False)
+    )
+    name = Path(images).name if Path(images).is_dir() else str(images).partition(":")[0]
+    check_images(pack, training, name)
+    return training, test, name
 
 
 def check_images(pack: DirectionPack, images: LabelledImages, name: str) -> None:

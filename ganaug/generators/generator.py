@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -69,6 +69,8 @@ class Generator(
     architecture can't."""
     latent_space: str = "z"
     """What the latents are: "z", drawn from N(0, I), or "w", what a mapping network makes of it."""
+    class_names: tuple[str, ...] | None = None
+    """What the classes are called, in order; None where nobody has said. See :meth:`name_classes`."""
     directions_within: slice = slice(None)
     """The coordinates of a latent that directions may change, a range without gaps; all of them by default."""
 
@@ -202,7 +204,28 @@ class Generator(
         arguments = self._hub_mixin_config
         if not isinstance(arguments, dict):
             raise GeneratorError(f"{type(self).__name__} has no constructor arguments to build it again with.")
-        return {"architecture": self.architecture, **arguments}
+        named = {} if self.class_names is None else {"class_names": list(self.class_names)}
+        return {"architecture": self.architecture, **arguments, **named}
+
+    def name_classes(self, names: Sequence[str] | None) -> Self:
+        """Say what the classes are called, in order, or with None that nobody knows; returns the generator itself.
+
+        Raises:
+            GeneratorError: not one name of its own for each class.
+        """
+        if names is None:
+            self.class_names = None
+            return self
+        is_list = isinstance(names, Sequence) and not isinstance(names, str)
+        if not is_list or not all(isinstance(name, str) and name.strip() and name.isprintable() for name in names):
+            raise GeneratorError(f"class_names should be a list of texts, got {names!r:.100}.")
+        if len(names) != self.num_classes or len({name.casefold() for name in names}) != len(names):
+            raise GeneratorError(
+                f"class_names should be {self.num_classes} different names, one for each class, got {len(names)}: "
+                f"{', '.join(names):.200}."
+            )
+        self.class_names = tuple(names)
+        return self
 
     @staticmethod
     def from_module(
@@ -212,6 +235,7 @@ class Generator(
         image_size: int,
         channels: int,
         num_classes: int = 0,
+        class_names: Sequence[str] | None = None,
         latent_shape: LatentShape = "vector",
         value_range: tuple[float, float] = (-1.0, 1.0),
         labels: LabelForm = "index",
@@ -228,6 +252,7 @@ class Generator(
                 returns images, a tensor ``(N, channels, image_size, image_size)`` of any float type, which becomes
                 float32. They depend on latents and labels alone: no noise, no dropout, no statistics of the batch.
             latent_dim, image_size, channels, num_classes: see :class:`Generator`.
+            class_names: what the classes are called, in order.
             latent_shape: the latents that ``module`` takes: ``"vector"`` for ``(N, latent_dim)``, ``"map"`` for
                 ``(N, latent_dim, 1, 1)``, as DCGANs do.
             value_range: black and white in what ``module`` returns: (-1, 1), (0, 1), (0, 255) or any other. The
@@ -266,7 +291,7 @@ class Generator(
             embedding=embedding,
             label_keyword=label_keyword,
         )
-        check_repeatable(generator.freeze())
+        check_repeatable(generator.name_classes(class_names).freeze())
         return generator
 
     @classmethod
@@ -342,6 +367,7 @@ def build_generator(config: Mapping[str, Any], *, weights: Path, sha256: str | N
             mis-shaped tensors, or weights whose SHA-256 is not ``sha256``.
     """
     arguments = dict(config)
+    class_names = arguments.pop("class_names", None)
     name = arguments.pop("architecture", None)
     kind = ARCHITECTURES.get(name) if isinstance(name, str) else None
     if kind is None or not kind.rebuildable:
@@ -353,7 +379,7 @@ def build_generator(config: Mapping[str, Any], *, weights: Path, sha256: str | N
         raise GeneratorError(f"{weights.parent}: unknown generator architecture {name!r}. {hint}")
     try:
         with torch.device("meta"):  # nothing is allocated for what a config asks before the file is seen to hold it
-            generator: Generator = kind(**arguments)
+            generator: Generator = kind(**arguments).name_classes(class_names)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise GeneratorError(f"{weights.parent}: config does not fit architecture {name!r}: {error}") from error
     return load_network(generator, weights, sha256=sha256)

@@ -112,6 +112,7 @@ class ModuleGenerator(Generator):
             "architecture": self.architecture,
             **{name: getattr(self, name) for name in names},
             "value_range": list(self.value_range),
+            **({} if self.class_names is None else {"class_names": list(self.class_names)}),
         }
 
     def _save_pretrained(self, save_directory: Path) -> None:

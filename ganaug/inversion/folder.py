@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from torchvision.datasets import ImageFolder
-from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
 from ganaug.devices import default_device
-from ganaug.errors import PackError
+from ganaug.errors import FileError, PackError, listed
 from ganaug.files import write_safetensors
+from ganaug.folders import LabelledFolder, OnError, fitted, open_image
 from ganaug.generators import Generator
-from ganaug.images import unit_to_signed
+from ganaug.images import to_unit, unit_to_signed
+from ganaug.inversion.classes import classes_of_folder
+from ganaug.inversion.domain import check_domain_of_files
 from ganaug.inversion.invert import invert
 from ganaug.inversion.latents import Latents
 from ganaug.packs import DirectionPack
@@ -32,98 +34,183 @@ def invert_folder(
     *,
     refine_steps: int = 0,
     batch_size: int = 64,
+    classes: Sequence[str] | None = None,
+    check_domain: bool = True,
+    on_error: OnError = "fail",
+    update: bool = False,
     device: str | torch.device | None = None,
     show_progress: bool = True,
 ) -> Path:
     """Find the latents of all images in a folder of class subfolders and store them beside the images.
 
-    For a class-conditional generator with as many classes as there are subfolders, the subfolders, sorted by name, are
-    its classes; otherwise the encoder reads the class.
+    Subfolders are matched with the generator's classes by name.
 
     Args:
-        root: class subfolders of images, as ``torchvision.datasets.ImageFolder`` takes them.
+        root: class subfolders of images, see :class:`ganaug.folders.LabelledFolder`.
         pack: with an encoder.
         refine_steps: see :func:`ganaug.inversion.invert`.
+        classes: what the generator's classes are called in ``root``, in the generator's order; an empty list lets the
+            encoder read the class of each image.
+        check_domain: refuse images that are not of the pack's kind, see :func:`ganaug.inversion.check_domain`.
+        on_error: ``"fail"`` refuses a folder with damaged images before it begins, ``"skip"`` leaves them out.
+        update: keep the latents that are stored of images which have not changed since, and find those of the others.
 
     Returns:
-        The file, ``latents.safetensors`` in ``root``: latents ``(N, latent_dim)`` and labels ``(N,)`` in the order of
-        ``ImageFolder``, the images' names and the generator's hash in its metadata.
+        The file, ``latents.safetensors`` in ``root``: latents ``(N, latent_dim)`` and labels ``(N,)``, in order of
+        path; size, time and hash of each image and the generator's hash in its metadata.
 
     Raises:
         PackError: the pack has no encoder.
-        FileNotFoundError: no class subfolders with images.
+        TransformError: images of another kind than the pack's.
+        DataError: no class subfolders with images, damaged ones, or classes that the generator doesn't have.
+        FileError: a file of that name is there which ganaug has not written, or it can't be written.
     """
     pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
     target = default_device(device)
-    generator, _ = pack.networks(target)
-    folder = ImageFolder(
-        str(root),
-        transform=v2.Compose(
-            [
-                v2.PILToTensor(),
-                v2.RGB() if generator.channels == 3 else v2.Grayscale(),
-                v2.Resize([generator.image_size, generator.image_size], antialias=True),
-                v2.ToDtype(torch.float32, scale=True),
-            ]
-        ),
-    )
-    by_subfolder = len(folder.classes) == generator.num_classes
-    latents, labels = [], []
-    loader = torch.utils.data.DataLoader(folder, batch_size)
-    for images, classes in tqdm(loader, "invert", disable=not show_progress):
-        given = classes.to(target) if by_subfolder else None
-        found, read = invert(pack, unit_to_signed(images.to(target)), given, refine_steps=refine_steps)
-        latents.append(found.cpu())
-        labels.append(torch.zeros(len(found), dtype=torch.int64) if read is None else read.cpu())
+    generator, encoder = pack.networks(target)
+    if encoder is None:
+        raise PackError(f"pack {pack.name!r} has no encoder. Train one: ganaug train-encoder PACK.")
+    folder = LabelledFolder(root, on_error=on_error)
     path = Path(folder.root) / LATENTS_FILE
+    _check_ours(path)
+    of_class = classes_of_folder(pack, folder.classes, classes, where=str(root))
+    if check_domain:
+        check_domain_of_files(pack, [file for file, _ in folder.samples], device=target)
+    kept = _unchanged(folder, pack) if update and path.exists() else {}
+    names = folder.names()
+    files = {name: _state(Path(file)) for name, (file, _) in zip(names, folder.samples, strict=True)}
+    missing = [index for index, name in enumerate(names) if name not in kept]
+    for start in tqdm(range(0, len(missing), batch_size), "invert", disable=not show_progress):
+        chosen = missing[start : start + batch_size]
+        images = torch.stack([_pixels(folder.samples[index][0], generator) for index in chosen]).to(target)
+        given = None if of_class is None else torch.tensor([of_class[folder.targets[index]] for index in chosen])
+        found, read = invert(
+            pack,
+            unit_to_signed(to_unit(images)),
+            None if given is None else given.to(target),
+            refine_steps=refine_steps,
+        )
+        labels = torch.zeros(len(found), dtype=torch.int64) if read is None else read.cpu()
+        kept |= {names[index]: pair for index, *pair in zip(chosen, found.cpu(), labels, strict=True)}
+    latents, labels = (torch.stack([kept[name][which] for name in names]) for which in (0, 1))
+    metadata = {**_identity(generator), "pack": pack.name, "refine_steps": str(refine_steps)}
+    skipped = [file.relative_to(folder.root).as_posix() for file in folder.skipped]
     write_safetensors(
         path,
-        {"latents": torch.cat(latents), "labels": torch.cat(labels)},
-        metadata={**_identity(folder, generator), "pack": pack.name, "refine_steps": str(refine_steps)},
+        {"latents": latents, "labels": labels},
+        metadata={**metadata, "images": json.dumps(files), "skipped": json.dumps(skipped)},
     )
     return path
 
 
-def _identity(folder: ImageFolder, generator: Generator) -> dict[str, str]:
-    """What stored latents belong to: these images, in this order, and this generator."""
+def _pixels(file: str, generator: Generator) -> Tensor:
+    return fitted(open_image(file, channels=generator.channels), generator.image_size, crop=False)
+
+
+def _identity(generator: Generator) -> dict[str, str]:
+    """Which generator stored latents belong to."""
+    config = {key: value for key, value in generator.config.items() if key != "class_names"}
+    return {"generator_sha256": generator.weights_sha256(), "generator_config": json.dumps(config)}
+
+
+def _state(file: Path) -> list[Any]:
+    """Size, time of the last change in nanoseconds, and SHA-256 of an image file."""
+    told = file.stat()
+    return [told.st_size, told.st_mtime_ns, hashlib.sha256(file.read_bytes()).hexdigest()]
+
+
+def _is_same(file: Path, state: Sequence[Any]) -> bool:
+    """Whether a file is what it was: of the same size and time, or else of the same content."""
+    size, changed, sha256 = state
+    told = file.stat()
+    if told.st_size != size:
+        return False
+    return bool(told.st_mtime_ns == changed) or hashlib.sha256(file.read_bytes()).hexdigest() == sha256
+
+
+def _stored(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a file of latents; ``PackError`` if it is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise PackError(f"{path} is not a whole safetensors file ({error}). Run ganaug invert again.") from error
+
+
+def _check_ours(path: Path) -> None:
+    """``FileError`` for a file of the name that is none of ganaug's."""
+    if not path.exists():
+        return
+    try:
+        metadata, _ = _stored(path)
+    except PackError:
+        metadata = {}
+    if "generator_sha256" not in metadata:
+        raise FileError(f"{path} is there, and not a file of latents that ganaug has written. Move it away.")
+
+
+def _images_of(metadata: dict[str, str]) -> dict[str, list[Any]] | None:
+    """The state of each image whose latent is stored; None of files of earlier versions, which do not tell."""
+    try:
+        found = json.loads(metadata["images"])
+    except (KeyError, ValueError):
+        return None
+    if not isinstance(found, dict) or not all(isinstance(each, list) and len(each) == 3 for each in found.values()):
+        return None
+    return found
+
+
+def _unchanged(folder: LabelledFolder, pack: DirectionPack) -> dict[str, Any]:
+    """Latent and label of each image that is as it was when they were found; nothing of another generator's."""
+    metadata, tensors = _stored(Path(folder.root) / LATENTS_FILE)
+    stored, wanted = _images_of(metadata), _identity(pack.generator)
+    if stored is None or any(metadata.get(name) != value for name, value in wanted.items()):
+        return {}
+    if set(tensors) != {"latents", "labels"} or any(len(tensor) != len(stored) for tensor in tensors.values()):
+        return {}
+    files = dict(zip(folder.names(), (Path(file) for file, _ in folder.samples), strict=True))
+    rows = zip(stored.items(), tensors["latents"], tensors["labels"], strict=True)
     return {
-        "files": json.dumps([Path(file).relative_to(folder.root).as_posix() for file, _ in folder.samples]),
-        "generator_sha256": generator.weights_sha256(),
-        "generator_config": json.dumps(generator.config),
+        name: (latent, label) for (name, state), latent, label in rows if name in files and _is_same(files[name], state)
     }
 
 
-def _read_latents(folder: ImageFolder, pack: DirectionPack) -> tuple[Tensor, Tensor]:
+def _read_latents(folder: LabelledFolder, pack: DirectionPack) -> tuple[Tensor, Tensor]:
     """Latents ``(N, latent_dim)`` and labels ``(N,)`` of the images of a folder; ``PackError`` if they are others'."""
-    root, again = folder.root, f"Run ganaug invert {folder.root} --pack {pack.name} again."
+    root, again = folder.root, f"Run ganaug invert {folder.root} --pack {pack.name} --update."
     path = Path(root) / LATENTS_FILE
     if not path.is_file():
         raise PackError(f"there is no {path}. Make it: ganaug invert {root} --pack {pack.name}.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # safe_open is no mapping
-    except (SafetensorError, OSError) as error:
-        raise PackError(f"{path} is not a whole safetensors file ({error}). Run ganaug invert again.") from error
-    wanted = _identity(folder, pack.generator)
-    metadata.setdefault("generator_config", wanted["generator_config"])  # files of earlier versions have none
-    if set(tensors) != {"latents", "labels"} or metadata.get("files") != wanted["files"]:
-        raise PackError(f"{path} holds the latents of other images than {root} does. {again}")
-    if any(metadata.get(name) != value for name, value in wanted.items()):
+    metadata, tensors = _stored(path)
+    stored = _images_of(metadata)
+    folder.leave_out(Path(root, name) for name in json.loads(metadata.get("skipped", "[]")))
+    if stored is None or set(tensors) != {"latents", "labels"}:
+        raise PackError(f"{path} does not say which images its latents are of. {again}")
+    if any(metadata.get(name) != value for name, value in _identity(pack.generator).items()):
         raise PackError(f"{path} holds latents of another generator than pack {pack.name!r}'s. {again}")
+    files = dict(zip(folder.names(), (Path(file) for file, _ in folder.samples), strict=True))
+    if files.keys() != stored.keys():
+        apart = sorted(files.keys() ^ stored.keys())
+        raise PackError(f"{path} holds the latents of other images than {root} does: {listed(apart)}. {again}")
+    if changed := [name for name, file in files.items() if not _is_same(file, stored[name])]:
+        raise PackError(f"images were changed since their latents were found: {listed(changed)}. {again}")
     latents, labels = tensors["latents"], tensors["labels"]
     if (
-        (latents.dtype, tuple(latents.shape)) != (torch.float32, (len(folder), pack.latent_dim))
-        or (labels.dtype, tuple(labels.shape)) != (torch.int64, (len(folder),))
+        (latents.dtype, tuple(latents.shape)) != (torch.float32, (len(files), pack.latent_dim))
+        or (labels.dtype, tuple(labels.shape)) != (torch.int64, (len(files),))
         or not torch.isfinite(latents).all()
         or (len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < max(pack.generator.num_classes, 1))
     ):
         raise PackError(f"{path} does not hold one finite latent and one class for each image. {again}")
-    return latents, labels
+    order = {name: row for row, name in enumerate(stored)}
+    rows = torch.tensor([order[name] for name in files], dtype=torch.int64)
+    return latents[rows], labels[rows]
 
 
-class InvertedFolder(ImageFolder):  # type: ignore[misc]  # torchvision has no types
-    """An ``ImageFolder`` with stored latents: :class:`LatentShift` then shifts and draws without the encoder.
+class InvertedFolder(LabelledFolder):
+    """A :class:`~ganaug.folders.LabelledFolder` with stored latents: :class:`LatentShift` then shifts and draws without
+    the encoder.
 
     Args:
         root: a folder that :func:`invert_folder` (``ganaug invert``) has been through.

@@ -38,9 +38,10 @@ FORMAT_VERSION = 1
 
 DIRECTIONS_FILE = "directions.safetensors"
 ENCODER_FILE = "encoder.safetensors"
+DOMAIN_FILE = "domain.safetensors"
 CARD_FILE = "README.md"
 PREVIEW_FILE = "preview.png"
-PACK_FILES = (CONFIG_FILE, DIRECTIONS_FILE, WEIGHTS_FILE, ENCODER_FILE, CARD_FILE, PREVIEW_FILE)
+PACK_FILES = (CONFIG_FILE, DIRECTIONS_FILE, WEIGHTS_FILE, ENCODER_FILE, DOMAIN_FILE, CARD_FILE, PREVIEW_FILE)
 
 CONFIG_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "directions_sha256": ((str,), "a string"),
@@ -68,6 +69,7 @@ class PackFolder:
         commands: what prints each kind of these figures.
         generator: the entry of config.json, where the generator comes from aside.
         encoder: the entry of config.json, how it was made aside; None without an encoder.
+        domain_sha256: of the file that says which images the pack is for; None without one.
     """
 
     record: dict[str, Any]
@@ -75,6 +77,7 @@ class PackFolder:
     commands: dict[str, Any]
     generator: dict[str, Any]
     encoder: dict[str, Any] | None
+    domain_sha256: str | None
 
 
 def read_pack(folder: Path) -> PackFolder:
@@ -93,6 +96,9 @@ def read_pack(folder: Path) -> PackFolder:
     encoder_method = {} if encoder is None else encoder.pop("method", {})
     if not isinstance(encoder_method, dict):
         raise PackError(f"{folder / CONFIG_FILE} should have an object as the encoder's 'method'.")
+    domain = None if encoder is None else encoder.pop("domain_sha256", None)
+    if not isinstance(domain, str | None):
+        raise PackError(f"{folder / CONFIG_FILE} should have a string as the encoder's 'domain_sha256'.")
     preview, count = folder / PREVIEW_FILE, len(directions)
     generator, scores = dict(config["generator"]), dict(config["scores"])
     try:
@@ -115,7 +121,7 @@ def read_pack(folder: Path) -> PackFolder:
         }
     except PackError as error:
         raise PackError(f"{folder}: {error}") from error
-    return PackFolder(record, rows, commands, generator, encoder)
+    return PackFolder(record, rows, commands, generator, encoder, domain)
 
 
 def pack_config(pack: DirectionPack) -> dict[str, Any]:
@@ -187,6 +193,9 @@ def _write_files(
         generator.save_weights(scratch / WEIGHTS_FILE)
     if encoder is not None:
         encoder.save_weights(scratch / ENCODER_FILE)
+    if encoder is not None and pack.domain is not None:
+        write_safetensors(scratch / DOMAIN_FILE, pack.domain.tensors())
+        config["encoder"]["domain_sha256"] = hashlib.sha256((scratch / DOMAIN_FILE).read_bytes()).hexdigest()
     if pack.preview is not None:
         pack.preview.save(scratch / PREVIEW_FILE, optimize=True)
     config["directions_sha256"] = hashlib.sha256((scratch / DIRECTIONS_FILE).read_bytes()).hexdigest()
@@ -199,7 +208,7 @@ def _move_in(scratch: Path, folder: Path) -> None:
     was_pack = _is_pack(folder)
     for file in sorted(scratch.iterdir(), key=lambda file: file.name == CONFIG_FILE):
         os.replace(file, folder / file.name)
-    for name in (ENCODER_FILE, PREVIEW_FILE):
+    for name in (ENCODER_FILE, DOMAIN_FILE, PREVIEW_FILE):
         if was_pack and name not in written:
             (folder / name).unlink(missing_ok=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,9 +13,11 @@ from torch import Tensor
 
 from ganaug.checkpoints import generator_from_distribution
 from ganaug.errors import PackError, UserError
+from ganaug.files import read_bytes, tensors_of
 from ganaug.generators import Encoder, Generator, ModuleGenerator, build_encoder, build_generator
 from ganaug.generators.generator import WEIGHTS_FILE
-from ganaug.packs.format import ENCODER_FILE
+from ganaug.packs.domain import Domain
+from ganaug.packs.format import DOMAIN_FILE, ENCODER_FILE
 
 
 def network_entry(network: Generator | Encoder) -> dict[str, Any]:
@@ -52,6 +55,18 @@ def read_encoder(pack: str, folder: Path | None, entry: Mapping[str, Any]) -> En
         raise PackError(f"pack {pack!r}: its config.json names no SHA-256 of its encoder's weights.")
     try:
         return build_encoder(config, weights=folder / ENCODER_FILE, sha256=sha256)
+    except UserError as error:
+        raise PackError(f"pack {pack!r}: {error}") from error
+
+
+def read_domain(pack: str, folder: Path, sha256: str) -> Domain:
+    """What the pack's own images look like; ``PackError`` if its file is damaged or another one than config.json's."""
+    path = folder / DOMAIN_FILE
+    try:
+        content = read_bytes(path)
+        if (found := hashlib.sha256(content).hexdigest()) != sha256:
+            raise PackError(f"{path} has SHA-256 {found}, but config.json names {sha256}: the file was changed.")
+        return Domain.of(tensors_of(content, path))
     except UserError as error:
         raise PackError(f"pack {pack!r}: {error}") from error
 

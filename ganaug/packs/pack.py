@@ -28,6 +28,7 @@ from ganaug.packs.direction import (
     checked_ranges,
     checked_safe_ranges,
 )
+from ganaug.packs.domain import Domain
 from ganaug.packs.format import check_scores, checked_origin, read_pack, write_pack
 from ganaug.packs.hub import bundled_packs, find_pack, push_pack
 from ganaug.packs.networks import (
@@ -35,6 +36,7 @@ from ganaug.packs.networks import (
     check_generator,
     check_same_generator,
     network_entry,
+    read_domain,
     read_encoder,
     read_generator,
 )
@@ -112,6 +114,8 @@ class DirectionPack:
         self._folder: Path | None = None
         self._generator_entry: dict[str, Any] = {}
         self._encoder_entry: dict[str, Any] | None = None
+        self._domain: Domain | None = None
+        self._domain_sha256: str | None = None
         self._replicas: dict[torch.device, tuple[Generator, Encoder | None]] = {}
         if generator is not None:
             self._check_generator(generator)
@@ -246,6 +250,21 @@ class DirectionPack:
         if encoder is not None:
             check_encoder(self.name, encoder.freeze(), self.latent_dim, self.generator)
         self._encoder, self._encoder_entry, self._replicas = encoder, None, {}
+        self.domain = None
+
+    @property
+    def domain(self) -> Domain | None:
+        """What the pack's own images look like to its encoder, read at first use; None where nobody has looked.
+
+        Gone when another encoder is set.
+        """
+        if self._domain is None and self._domain_sha256 is not None and self._folder is not None:
+            self._domain = read_domain(self.name, self._folder, self._domain_sha256)
+        return self._domain
+
+    @domain.setter
+    def domain(self, domain: Domain | None) -> None:
+        self._domain, self._domain_sha256 = domain, None
 
     def load(self) -> DirectionPack:
         """Load the generator, and the encoder if there is one, now; returns the pack.
@@ -268,6 +287,11 @@ class DirectionPack:
             count = self._generator_entry.get("num_classes", 0)
             return count if isinstance(count, int) else 0
         return self.generator.num_classes
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """What the generator's classes are called, in order; None where nobody has said."""
+        return self.generator.class_names
 
     def networks(self, device: torch.device | str) -> tuple[Generator, Encoder | None]:
         """The generator and encoder on a device: the pack's own where they are there, else copies kept for later.
@@ -364,6 +388,7 @@ class DirectionPack:
             pack[index].scores.update(figures)
         pack.commands.update(held.commands)
         pack._folder, pack._generator_entry, pack._encoder_entry = folder, held.generator, held.encoder
+        pack._domain_sha256 = held.domain_sha256
         if generator is not None:
             pack._check_generator(generator)
             pack._generator = generator

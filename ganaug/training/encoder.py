@@ -16,6 +16,7 @@ from ganaug.errors import EncoderTrainingError
 from ganaug.evaluation import reconstruction_error
 from ganaug.generators import Encoder, Generator
 from ganaug.images import uint8_to_signed
+from ganaug.inversion import fit_domain
 from ganaug.packs import DirectionPack
 from ganaug.settings import Settings, setting
 
@@ -130,8 +131,8 @@ def train_pack_encoder(
         settings: see :class:`EncoderSettings`.
 
     Returns:
-        The pack, with ``encoder``, ``encoder_method`` and ``scores["reconstruction_error"]``: the mean absolute
-        difference of generated images and their reconstructions, as a share of full scale.
+        The pack, with ``encoder``, ``domain``, ``encoder_method`` and ``scores["reconstruction_error"]``: the mean
+        absolute difference of generated images and their reconstructions, as a share of full scale.
 
     Raises:
         SettingsError, GeneratorError, EncoderTrainingError: see :func:`train_encoder`.
@@ -141,6 +142,7 @@ def train_pack_encoder(
         pack.generator, images=images, device=device, show_progress=show_progress, **chosen.to_dict()
     )
     pack.generator.to("cpu")
+    pack.domain = fit_domain(pack, images, seed=chosen.seed)
     pack.encoder_method = {**chosen.to_dict(), "command": command}
     pack.scores["reconstruction_error"] = round(reconstruction_error(pack), 4)
     pack.scores["reconstruction_error_command"] = command

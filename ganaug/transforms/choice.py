@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import numbers
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ganaug.errors import TransformError
+from ganaug.errors import TransformError, listed
 from ganaug.packs import DirectionPack
 
 BLENDS = ("add", "replace")
@@ -33,6 +34,7 @@ class Choice:
     ) -> None:
         self.pack = pack
         self.indices = torch.tensor(_indices(pack, direction))
+        _warn_of_magnitudes(pack, self.indices.tolist(), direction, magnitude)
         self.low_high = torch.tensor([_interval(pack, int(index), magnitude) for index in self.indices])
         self.weights = None if weights is None else _weights(weights, len(self.indices))
         self.num_ops = _checked_num_ops(
@@ -114,6 +116,29 @@ def _interval(pack: DirectionPack, index: int, magnitude: Magnitude) -> tuple[fl
     raise TransformError(
         f'magnitude should be "safe", a finite number, or (low, high) with low <= high; got {magnitude!r}.'
     )
+
+
+def _warn_of_magnitudes(pack: DirectionPack, indices: list[int], direction: Any, magnitude: Magnitude) -> None:
+    """Warn where "safe" or "any" would mean what nobody has measured, or magnitudes go beyond a direction's range."""
+    if not pack.is_measured and (magnitude == "safe" or direction == "any"):
+        asked = " and ".join(name for name, given in (("any", direction), ("safe", magnitude)) if given == name)
+        warnings.warn(
+            f"nobody has measured the safe ranges of pack {pack.name!r}, so {asked!r} promises nothing about labels: "
+            "all directions count, over all of their ranges. Measure: ganaug evaluate PACK --images IMAGES "
+            "--measure-ranges --write.",
+            stacklevel=4,
+        )
+    beyond = []
+    for index in indices:
+        (low, high), (least, most) = _interval(pack, index, magnitude), pack[index].range
+        if low < least or high > most:
+            beyond.append(f"{pack[index].label} ({least:g} to {most:g})")
+    if beyond:
+        warnings.warn(
+            f"magnitude={magnitude!r} goes beyond the ranges that these directions of pack {pack.name!r} were found "
+            f"over: {listed(beyond)}. Images there may be no images.",
+            stacklevel=4,
+        )
 
 
 def _is_finite(value: Any) -> bool:

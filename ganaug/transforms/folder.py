@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
 from ganaug.devices import default_device
+from ganaug.draws import seeded
 from ganaug.errors import FileError, TransformError
+from ganaug.files import read_json, replacing, write_json
+from ganaug.folders import LabelledFolder, OnError, read_image
+from ganaug.inversion import check_domain_of_files, classes_of_folder
 from ganaug.packs import DirectionPack
 from ganaug.transforms.choice import Magnitude
-from ganaug.transforms.latent_shift import DEFAULT_PACK, LatentShift
+from ganaug.transforms.latent_shift import LatentShift
+
+PROGRESS_FILE = ".ganaug-augment.json"
+"""Lies in the folder of augmented images while it is not finished, and says what is being made there."""
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """What :func:`augment_folder` did.
+
+    Attributes:
+        written: images made now.
+        kept: images that an earlier call had made.
+        skipped: damaged images that were left out, and what is wrong with each.
+    """
+
+    written: int
+    kept: int
+    skipped: dict[Path, str]
 
 
 def augment_folder(
@@ -25,38 +47,43 @@ def augment_folder(
     out: str | Path,
     direction: str | int | Sequence[str | int],
     *,
-    pack: str | Path | DirectionPack = DEFAULT_PACK,
+    pack: str | Path | DirectionPack,
     source: str = "auto",
     blend: str = "add",
     copies: int = 1,
     magnitude: Magnitude = "safe",
     num_ops: int = 1,
+    classes: Sequence[str] | None = None,
+    check_domain: bool = True,
+    on_error: OnError = "fail",
     seed: int = 0,
     device: str | torch.device | None = None,
     show_progress: bool = True,
-) -> int:
+) -> Augmented:
     """Shift every image of a folder of class subfolders, and write the results into the same subfolders of another.
 
-    Class subfolders, if they are as many as the generator has classes, are taken for these in order of name. The
-    folder appears as a whole at the end, or not at all.
+    Subfolders are matched with the generator's classes by name. Interrupted, the same call goes on where it stopped,
+    with the same result: what is drawn for an image depends on ``seed`` and its name alone.
 
     Args:
-        images: class subfolders of images, as ``torchvision.datasets.ImageFolder`` takes them.
-        out: a folder that is empty or not there yet; gets ``CLASS/NAME_0.png`` and so on, of the images' own sizes.
+        images: class subfolders of images, see :class:`ganaug.folders.LabelledFolder`.
+        out: a folder that is empty, not there yet, or unfinished; gets ``CLASS/NAME_0.png`` and so on, of the images'
+            own sizes.
         direction, pack, blend, magnitude, num_ops: as for :class:`~ganaug.transforms.LatentShift`.
         source: ``"sample"`` replaces images by new ones of the same classes, ``"invert"`` changes the images
             themselves, ``"auto"`` inverts if the pack has an encoder.
         copies: how many shifted images to make of each image.
-        seed: of torch's global generator, which all draws come from.
+        classes: what the generator's classes are called in ``images``, in the generator's order; an empty list lets the
+            encoder read the class of each image.
+        check_domain: refuse images that are not of the pack's kind, see :func:`ganaug.inversion.check_domain`.
+        on_error: ``"fail"`` refuses a folder with damaged images before it begins, ``"skip"`` leaves them out.
+        seed: of all draws.
         device: defaults to CUDA when there is one, else the CPU.
 
-    Returns:
-        The number of images written.
-
     Raises:
-        TransformError: arguments that don't fit the pack, or subfolders that are not its classes where it samples.
-        FileError: ``out`` is not empty, or lies inside ``images``.
-        FileNotFoundError: no class subfolders with images.
+        TransformError: arguments that don't fit the pack, or images of another kind than the pack's.
+        DataError: no class subfolders with images, damaged ones, or classes that the generator doesn't have.
+        FileError: ``out`` holds something else, or lies inside ``images``.
     """
     images, out = Path(images), Path(out)
     if isinstance(copies, bool) or not isinstance(copies, int) or copies < 1:
@@ -64,45 +91,76 @@ def augment_folder(
     pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
     if source == "auto":
         source = "invert" if pack.has_encoder else "sample"
-    shift = LatentShift(direction, pack=pack, p=1.0, magnitude=magnitude, num_ops=num_ops, source=source, blend=blend)
-    folder = ImageFolder(str(images))
-    by_class = len(folder.classes) == pack.num_classes
-    if source == "sample" and not by_class:
-        raise TransformError(
-            f"{images} has {len(folder.classes)} class subfolders, but pack {pack.name!r} draws "
-            f"{pack.num_classes} classes."
-        )
-    _check_place(images, out)
-    torch.manual_seed(seed)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
-        scratch = Path(temporary, out.name)
-        for file, label, picture in tqdm(_pictures(folder, pack), "augment", len(folder), disable=not show_progress):
-            batch = picture.to(default_device(device)).expand(copies, -1, -1, -1)
-            shifted = shift(batch, torch.full((copies,), label, device=batch.device))[0] if by_class else shift(batch)
-            (scratch / file).parent.mkdir(parents=True, exist_ok=True)
-            for copy, image in enumerate(shifted.cpu()):
-                v2.functional.to_pil_image(image).save(scratch / file.with_name(f"{file.name}_{copy}.png"))
-        if out.exists():
-            out.rmdir()
-        scratch.rename(out)
-    return len(folder) * copies
+    how: dict[str, Any] = {"magnitude": magnitude, "num_ops": num_ops, "source": source, "blend": blend}
+    shift = LatentShift(direction, pack=pack, p=1.0, check_domain=False, **how)
+    making = {
+        "images": str(images.resolve()),
+        "direction": direction if isinstance(direction, (str, int)) else list(direction),
+        "generator_sha256": pack.generator_entry().get("sha256"),
+        "pack": pack.name,
+        "magnitude": list(magnitude) if isinstance(magnitude, (tuple, list)) else magnitude,
+        "options": [source, blend, copies, num_ops, seed],
+    }
+    _check_place(images, out, making)
+    folder = LabelledFolder(images, on_error=on_error)
+    of_class = classes_of_folder(pack, folder.classes, classes, where=str(images), required=source == "sample")
+    target = default_device(device)
+    if check_domain:
+        check_domain_of_files(pack, [file for file, _ in folder.samples], device=target)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / PROGRESS_FILE, making)
+    written = 0
+    for file, name, label in tqdm(_names(folder), "augment", len(folder.samples), disable=not show_progress):
+        files = [out / name.with_name(f"{name.name}_{copy}.png") for copy in range(copies)]
+        if all(each.exists() for each in files):
+            continue
+        picture = read_image(file, channels=pack.generator.channels).to(target)
+        shifted = _shifted(shift, picture, None if of_class is None else of_class[label], copies, seed, name)
+        files[0].parent.mkdir(parents=True, exist_ok=True)
+        for each, image in zip(files, shifted, strict=True):
+            with replacing(each) as scratch:
+                v2.functional.to_pil_image(image).save(scratch, format="PNG")
+        written += copies
+    (out / PROGRESS_FILE).unlink()
+    return Augmented(written, copies * len(folder.samples) - written, folder.skipped)
 
 
-def _pictures(folder: ImageFolder, pack: DirectionPack) -> Iterator[tuple[Path, int, Tensor]]:
-    """For each image its path without the ending, unless it needs that to tell it from others, its class and pixels."""
-    to_image = v2.Compose([v2.ToImage(), v2.RGB() if pack.generator.channels == 3 else v2.Grayscale()])
+def _shifted(shift: LatentShift, picture: Tensor, label: int | None, copies: int, seed: int, name: Path) -> Tensor:
+    """Shifted copies of one image, on the CPU; draws depend on the seed and the image's name alone."""
+    batch = picture.expand(copies, -1, -1, -1)
+    with torch.random.fork_rng(devices=[]):
+        rng = seeded(seed, *name.as_posix().encode())
+        torch.manual_seed(int(torch.randint(2**62, (), generator=rng)))
+        if label is None:
+            images: Tensor = shift(batch)
+        else:
+            images = shift(batch, torch.full((copies,), label, device=batch.device))[0]
+    return images.cpu()
+
+
+def _names(folder: LabelledFolder) -> Iterator[tuple[str, Path, int]]:
+    """For each image its file, its path in the folder without the ending, unless it needs that to tell it from others,
+    and its class."""
     stems = Counter(Path(path).with_suffix("") for path, _ in folder.samples)
     for path, label in folder.samples:
         file = Path(path).relative_to(folder.root)
-        stem = Path(path).with_suffix("")
-        yield file.with_name(stem.name if stems[stem] == 1 else file.name), label, to_image(folder.loader(path))
+        yield path, file.with_suffix("") if stems[Path(path).with_suffix("")] == 1 else file, label
 
 
-def _check_place(images: Path, out: Path) -> None:
+def _check_place(images: Path, out: Path, making: dict[str, Any]) -> None:
+    """``FileError`` unless ``out`` is empty, not there, or holds unfinished work of the same call."""
     if out.exists() and not out.is_dir():
         raise FileError(f"{out} is a file. Choose another name for the folder of augmented images.")
-    if out.exists() and any(out.iterdir()):
-        raise FileError(f"{out} is not empty. Choose another folder, so that nothing is overwritten.")
     if out.resolve().is_relative_to(images.resolve()):
         raise FileError(f"{out} lies inside {images}, and would be taken for a class. Choose another folder.")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not (out / PROGRESS_FILE).is_file():
+        raise FileError(f"{out} is not empty. Choose another folder, so that nothing is overwritten.")
+    begun = read_json(out / PROGRESS_FILE)
+    apart = [f"{key} {begun.get(key)!r}, not {value!r}" for key, value in making.items() if begun.get(key) != value]
+    if apart:
+        raise FileError(
+            f"{out} holds unfinished images of another call: {'; '.join(apart)}. Go on with the same arguments, or "
+            "choose another folder."
+        )

@@ -15,6 +15,7 @@ from ganaug.images import check_unit_range, from_unit, to_unit
 from ganaug.inversion import invert_resized
 from ganaug.packs import DirectionPack
 from ganaug.transforms.choice import BLENDS, Choice, Magnitude, check_probability
+from ganaug.transforms.domain import DomainGate
 from ganaug.transforms.functional import inverted, offsets
 from ganaug.transforms.latent_shift import DEFAULT_PACK
 
@@ -31,6 +32,7 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         blend: ``"add"`` the change to the image (gradients reach the input), or ``"replace"`` it (they do not).
         num_ops: how many different directions shift each image at once.
         weights: one number for each direction of a list.
+        check_domain: as for :class:`LatentShift`.
         same_on_batch: one direction and magnitude for the whole batch.
         p: probability with which each image is shifted.
         keepdim: keep the input's shape, ``(C, H, W)`` included.
@@ -47,7 +49,8 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         >>> import torch
         >>> from ganaug import transforms
         >>> shift = transforms.RandomLatentShift(direction="background", p=1.0)
-        >>> images = torch.rand(4, 3, 32, 32)
+        >>> generator = shift.pack.generator
+        >>> images = (generator(generator.sample_latents(4), torch.arange(4)) + 1) / 2  # digits on photographs
         >>> params = shift.forward_parameters(images.shape)
         >>> bool((shift(images, params=params) == shift(images, params=params)).all())
         True
@@ -62,6 +65,7 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         blend: str = "add",
         num_ops: int = 1,
         weights: Sequence[float] | None = None,
+        check_domain: bool = True,
         same_on_batch: bool = False,
         p: float = 0.5,
         keepdim: bool = False,
@@ -77,6 +81,7 @@ class RandomLatentShift(IntensityAugmentationBase2D):
             )
         self.pack.load()  # loaded now, before workers are forked
         self._choice = Choice(self.pack, direction, num_ops=num_ops, weights=weights, magnitude=magnitude)
+        self._domain_gate = DomainGate(self.pack) if check_domain else None
         self.flags = {"direction": direction, "magnitude": magnitude, "blend": blend, "num_ops": num_ops}
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
@@ -94,6 +99,8 @@ class RandomLatentShift(IntensityAugmentationBase2D):
                 f"batch of shape {tuple(input.shape)}."
             )
         check_unit_range(input)
+        if self._domain_gate is not None and not self._domain_gate.open:
+            self._domain_gate.check(input)
         # kornia 0.9 hands over the whole batch; before it, only the images to shift, and their parameters.
         gate = params["batch_prob"].cpu() > 0.5
         rows = gate.nonzero().squeeze(1) if len(gate) == len(input) else torch.arange(len(input))

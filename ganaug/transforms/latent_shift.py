@@ -22,6 +22,7 @@ from ganaug.inversion import Latents
 from ganaug.packs import DirectionPack
 from ganaug.transforms.bank import LatentBank
 from ganaug.transforms.choice import BLENDS, Choice, Magnitude, check_probability
+from ganaug.transforms.domain import DomainGate
 from ganaug.transforms.labels import check_labels_getter, checked_classes, find_labels
 from ganaug.transforms.sources import SOURCES, Source, choose_source, sources_of_bank, sources_of_pack
 
@@ -59,6 +60,8 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
         weights: one number for each direction of a list, proportional to how often it is drawn (with ``num_ops``, to
             how often it is drawn next out of those not drawn yet).
         bank: a :class:`LatentBank`, or the path of one: images shifted beforehand are served from it.
+        check_domain: compare the first 64 images with those that the pack is for, and refuse images of another kind;
+            packs without an encoder do not know their kind.
         return_params: return ``(output, params)`` with what was done to each image, see :meth:`make_params`.
         labels_getter: how the labels are found in the input, as in ``v2.CutMix``: ``"default"`` takes the second
             item or a label-like key; a callable gets the input and returns them; None says that there are none.
@@ -79,8 +82,9 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
         >>> import torch
         >>> from ganaug import transforms
         >>> shift = transforms.LatentShift(direction="background", p=0.5)
-        >>> images, labels = torch.rand(8, 3, 32, 32), torch.arange(8)
-        >>> images, labels = shift(images, labels)
+        >>> generator, labels = shift.pack.generator, torch.arange(8)
+        >>> images = (generator(generator.sample_latents(8), labels) + 1) / 2  # stand-ins: digits on photographs
+        >>> shifted, labels = shift(images, labels)
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
         num_ops: int = 1,
         weights: Sequence[float] | None = None,
         bank: str | Path | LatentBank | None = None,
+        check_domain: bool = True,
         return_params: bool = False,
         labels_getter: str | Callable[[Any], Any] | None = "default",
     ) -> None:
@@ -109,6 +114,7 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
         self.labels_getter = check_labels_getter(labels_getter)
         self.bank = bank if bank is None or isinstance(bank, LatentBank) else LatentBank(bank)
         self.pack: DirectionPack | None = None
+        self._domain_gate: DomainGate | None = None
         if self.bank is not None:
             chosen = direction is not None or weights is not None or magnitude != "safe" or num_ops != 1
             if chosen or source == "invert":
@@ -125,6 +131,7 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
             raise TransformError(f"weights belong to a list of directions, got direction={direction!r}.")
         choice = Choice(self.pack, direction, num_ops=num_ops, weights=weights, magnitude=magnitude)
         self._sources = sources_of_pack(choice, source, blend=blend)
+        self._domain_gate = DomainGate(self.pack) if check_domain else None
 
     def extra_repr(self) -> str:
         if self.pack is None:
@@ -142,6 +149,8 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
         place = _place_of_image(flat)
         image = flat[place]
         batch = _checked_batch(image, self._sources["auto"])
+        if self._domain_gate is not None and not self._domain_gate.open:
+            self._domain_gate.check(batch)
         labels = find_labels(sample, self.labels_getter)
         latents = next((item for item in flat if isinstance(item, Latents)), None)
         source = choose_source(

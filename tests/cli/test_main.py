@@ -30,7 +30,7 @@ def test_help_names_every_command_and_the_way_on(run):
     assert "ganaug demo" in text and "ganaug train --help" in text
     assert set(COMMANDS) == {
         "demo", "train", "train-encoder", "show", "name", "describe", "evaluate", "convert", "bank", "invert",
-        "augment", "packs", "push", "pull",
+        "augment", "check", "packs", "push", "pull",
     }  # fmt: skip
 
 
@@ -76,9 +76,9 @@ def test_an_unknown_command_is_refused(run):
         (["name", ".", "background"], "is missing"),
         (["convert", "nowhere.pt", "--out", "x"], "there is no file nowhere.pt"),
         (["convert", "nowhere.pt", "--out", "x", "arch=mlp"], "given as --arch mlp"),
-        (["evaluate", "digits"], "needs --images NAME:FOLDER"),
-        (["evaluate", "digits", "--rca", "--dvn"], "needs --images NAME:FOLDER"),
-        (["evaluate", "digits", "--inverted"], "needs --images NAME:FOLDER"),
+        (["evaluate", "digits"], "needs --images, the real"),
+        (["evaluate", "digits", "--rca", "--dvn"], "needs --images, the real"),
+        (["evaluate", "digits", "--inverted"], "needs --images, the real"),
         (["evaluate", "digits", "--images", "digits:x", "--samples", "0"], "x>=1"),
         (["evaluate", "digits", "--images", "digits:x", "--magnitude", "3,-3"], "low <= high"),
         (["evaluate", "digits", "--images", "digits:x", "--magnitude", "3"], "should be safe or LOW,HIGH"),
@@ -92,7 +92,7 @@ def test_an_unknown_command_is_refused(run):
         (["bank", "digits", "x", "--direction", "0", "--magnitude", "nan"], "safe, a number, or LOW,HIGH"),
         (["describe", "digits", "--samples", "0"], "x>=1"),
         (["describe", "digits", "--write"], "needs a pack's folder"),
-        (["augment", ".", "x", "--direction", "backgruond"], "Did you mean background"),
+        (["augment", ".", "x", "--pack", "digits", "--direction", "backgruond"], "Did you mean background"),
     ],
 )
 def test_mistakes_are_one_message_without_a_traceback(words, message, tmp_path, monkeypatch):

@@ -23,17 +23,18 @@ def test_an_encoder_opens_the_way_to_real_images(run, pack_folder, tmp_path):
     assert pack.encoder_method["steps"] == 5 and "hidden=8" in pack.encoder_method["command"]
     assert pack.encoder_method["command"].endswith("--images IMAGES")
 
-    assert "latents.safetensors" in run("invert", photos, "--pack", pack_folder)
+    assert "latents.safetensors" in run("invert", photos, "--pack", pack_folder, "--classes", "", "--no-check-domain")
     assert InvertedFolder(photos, pack).latents.shape == (6, 8)
 
-    words = ("augment", photos, tmp_path / "out", "--pack", pack_folder, "--direction", "colour", "--magnitude")
-    assert "6 images" in run(*words, "3,4"), "three subfolders are not two classes, but the images are inverted"
+    words = ("augment", photos, tmp_path / "out", "--pack", pack_folder, "--direction", "colour", "--no-check-domain")
+    words += ("--magnitude",)
+    assert "6 images" in run(*words, "3,4", "--classes", "")
     for name in pictures:
         before, after = Image.open(photos / name), Image.open(tmp_path / "out" / name.replace(".png", "_0.png"))
         assert after.size == before.size and after.tobytes() != before.tobytes()
         difference = np.abs(np.asarray(after, int) - np.asarray(before, int)).mean()
         assert difference < 60, "it is the image itself, changed"
-    assert "draws 2 classes" in run(*words[:2], tmp_path / "new", *words[3:], "3", "--source", "sample", code=1)
+    assert "its 2 classes are" in run(*words[:2], tmp_path / "new", *words[3:], "3", "--source", "sample", code=1)
 
 
 def test_an_encoder_from_a_data_set(run, pack, data_root, tmp_path):
@@ -48,7 +49,7 @@ def test_an_encoder_from_a_data_set(run, pack, data_root, tmp_path):
 def test_images_that_are_none_leave_the_pack_alone(run, pack_folder, data_root, tmp_path):
     before = {file.name: file.read_bytes() for file in pack_folder.iterdir()}
     for images, message in (
-        (tmp_path / "nowhere", "no images under"),
+        (tmp_path / "nowhere", "is not there: expected images"),
         (f"cats:{data_root}", "no data set 'cats'"),
         (f"mnist:{data_root}", "of shape (N, 3, 32, 32)"),
     ):

@@ -1,5 +1,7 @@
 """Latents stored beside the images, so that epochs only shift and draw."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torchvision.transforms import v2
 
-from ganaug.errors import PackError
+from ganaug.errors import DataError, FileError, PackError
 from ganaug.generators import Encoder
 from ganaug.inversion import InvertedFolder, invert, invert_folder
 from ganaug.transforms import LatentShift
@@ -31,17 +33,17 @@ def as_seen(path):
 
 
 def test_latents_of_all_images_in_their_order(folder, inverting_pack):
-    path = invert_folder(folder, inverting_pack, show_progress=False, batch_size=4)
+    path = invert_folder(folder, inverting_pack, classes=[], show_progress=False, batch_size=4)
     stored = load_file(path)
     assert path == folder / "latents.safetensors" and stored["latents"].shape == (6, 8)
     for row, file in enumerate(sorted(folder.rglob("*.png"))):
         latents, read = invert(inverting_pack, as_seen(file))
         torch.testing.assert_close(stored["latents"][row], latents[0], atol=1e-4, rtol=1e-3)
-        assert stored["labels"][row] == read[0], "three subfolders are not ten classes, so the encoder reads"
+        assert stored["labels"][row] == read[0], "the encoder reads"
 
 
 def test_epochs_shift_without_the_encoder(folder, inverting_pack, monkeypatch):
-    invert_folder(folder, inverting_pack, show_progress=False)
+    invert_folder(folder, inverting_pack, classes=[], show_progress=False)
     shift = LatentShift("background", pack=inverting_pack, p=1, source="invert", magnitude=2)
     fresh = [shift(v2.functional.pil_to_tensor(Image.open(file))) for file in sorted(folder.rglob("*.png"))]
     dataset = InvertedFolder(folder, inverting_pack, transforms=v2.Compose([v2.PILToTensor(), shift]))
@@ -57,7 +59,7 @@ def test_epochs_shift_without_the_encoder(folder, inverting_pack, monkeypatch):
 
 
 def test_without_transforms_it_is_an_image_folder(folder, inverting_pack):
-    invert_folder(folder, inverting_pack, show_progress=False)
+    invert_folder(folder, inverting_pack, classes=[], show_progress=False)
     image, label = InvertedFolder(folder, inverting_pack)[5]
     assert isinstance(image, Image.Image) and label == 2
 
@@ -74,7 +76,7 @@ def test_refined_latents_draw_nearer_images(folder, grey_pack):
 def test_what_does_not_fit_is_named(folder, inverting_pack, grey_pack):
     with pytest.raises(PackError, match=r"there is no .*latents.safetensors. Make it: ganaug invert"):
         InvertedFolder(folder, inverting_pack)
-    path = invert_folder(folder, inverting_pack, show_progress=False)
+    path = invert_folder(folder, inverting_pack, classes=[], show_progress=False)
     with pytest.raises(PackError, match="of another generator than pack 'grey'"):
         InvertedFolder(folder, grey_pack)
     stored, metadata = load_file(path), safe_open(path, framework="pt").metadata()
@@ -88,11 +90,81 @@ def test_what_does_not_fit_is_named(folder, inverting_pack, grey_pack):
             InvertedFolder(folder, inverting_pack)
     save_file(stored, path, metadata=metadata)
     (folder / "class0" / "0.png").rename(folder / "class0" / "9.png")
-    with pytest.raises(PackError, match=r"latents of other images than .* again"):
+    with pytest.raises(PackError, match=r"latents of other images than .*0.png; class0/9.png. .* --update"):
         InvertedFolder(folder, inverting_pack)
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(PackError, match="not a whole safetensors file"):
         InvertedFolder(folder, inverting_pack)
     inverting_pack.encoder = None
     with pytest.raises(PackError, match="has no encoder"):
+        invert_folder(folder, inverting_pack, classes=[], show_progress=False)
+
+
+@pytest.mark.parametrize("how", ["content", "touched", "resized"])
+def test_latents_of_images_that_were_edited_since_are_refused_by_name(folder, inverting_pack, how):
+    path = invert_folder(folder, inverting_pack, classes=[], show_progress=False)
+    before, file = load_file(path), folder / "class1" / "4.png"
+    told = file.stat()
+    if how == "content":  # as many bytes as before
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 1
+        file.write_bytes(content)
+    elif how == "resized":
+        Image.new("RGB", (64, 64), (90, 200, 10)).save(file)
+    os.utime(file, ns=(told.st_atime_ns, told.st_mtime_ns + 10**9))
+    if how == "touched":
+        assert InvertedFolder(folder, inverting_pack).latents.shape == (6, 8), "the same content"
+        return
+    with pytest.raises(PackError, match=r"changed since their latents were found: class1/4.png\. .* --update"):
+        InvertedFolder(folder, inverting_pack)
+    if how == "resized":
+        invert_folder(folder, inverting_pack, classes=[], update=True, show_progress=False)
+        after = load_file(path)
+        assert (after["latents"] != before["latents"]).any(1).tolist() == [False, False, False, True, False, False]
+        assert torch.equal(InvertedFolder(folder, inverting_pack).latents, after["latents"])
+
+
+def test_an_update_finds_what_is_new_and_forgets_what_is_gone(folder, inverting_pack, monkeypatch):
+    path = invert_folder(folder, inverting_pack, classes=[], show_progress=False)
+    before = dict(
+        zip([f"class{k // 2}/{k // 2 + 3 * (k % 2)}.png" for k in range(6)], load_file(path)["latents"], strict=True)
+    )
+    (folder / "class0" / "0.png").unlink()
+    Image.new("RGB", (50, 50), (90, 20, 10)).save(folder / "class0" / "new.png")
+    seen, encode = [], Encoder.forward
+    monkeypatch.setattr(Encoder, "forward", lambda self, x, y=None: seen.append(len(x)) or encode(self, x, y))
+    invert_folder(folder, inverting_pack, classes=[], update=True, show_progress=False)
+    dataset = InvertedFolder(folder, inverting_pack)
+    assert seen == [1], "one image is new"
+    for name, latents in zip(dataset.names(), dataset.latents, strict=True):
+        assert name == "class0/new.png" or torch.equal(latents, before[name])
+
+
+def test_a_file_of_another_tool_is_left_alone(folder, inverting_pack):
+    theirs = folder / "latents.safetensors"
+    for write in (lambda: save_file({"z": torch.ones(3)}, theirs), lambda: theirs.write_text("mine")):
+        write()
+        content = theirs.read_bytes()
+        with pytest.raises(FileError, match="not a file of latents that ganaug has written"):
+            invert_folder(folder, inverting_pack, classes=[], update=True, show_progress=False)
+        assert theirs.read_bytes() == content
+
+
+def test_damaged_images_are_named_or_left_out(folder, inverting_pack):
+    (folder / "class2" / "9.png").write_text("no picture")
+    with pytest.raises(DataError, match=r"1 of 7 images can't be read: .*9\.png"):
+        invert_folder(folder, inverting_pack, classes=[], show_progress=False)
+    assert not (folder / "latents.safetensors").exists()
+    with pytest.warns(UserWarning, match="1 images are left out"):
+        invert_folder(folder, inverting_pack, classes=[], on_error="skip", show_progress=False)
+    dataset = InvertedFolder(folder, inverting_pack)
+    assert len(dataset) == 6 and len(dataset.latents) == 6 and len(dataset.drawn_as) == 6
+
+
+def test_subfolders_are_matched_with_classes_by_name(folder, inverting_pack):
+    names = [f"other{k}" for k in range(10)]
+    names[2], names[7], names[5] = "class0", "CLASS1", "class2"
+    with pytest.raises(DataError, match="does not say what its 10 classes are"):
         invert_folder(folder, inverting_pack, show_progress=False)
+    invert_folder(folder, inverting_pack, classes=names, show_progress=False)
+    assert InvertedFolder(folder, inverting_pack).drawn_as == [2, 2, 7, 7, 5, 5]

@@ -5,8 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from ganaug.errors import FileError, TransformError
-from ganaug.transforms import LatentShift, augment_folder
+from ganaug.errors import DataError, FileError, TransformError
+from ganaug.generators import SNGAN
+from ganaug.packs import DirectionPack
+from ganaug.transforms import augment_folder
+from ganaug.transforms.folder import PROGRESS_FILE
 
 
 @pytest.fixture
@@ -22,8 +25,8 @@ def photos(tmp_path):
 
 def ten_classes(root):
     for k in range(10):
-        (root / f"c{k}").mkdir(parents=True)
-        Image.new("RGB", (24, 24), (20 * k, 90, 120)).save(root / f"c{k}" / "a.png")
+        (root / str(k)).mkdir(parents=True)
+        Image.new("RGB", (24, 24), (20 * k, 90, 120)).save(root / str(k) / "a.png")
     return root
 
 
@@ -33,11 +36,10 @@ def pixels(folder):
 
 def test_each_image_is_shifted_itself_as_often_as_wanted(photos, inverting_pack, tmp_path):
     out = tmp_path / "runs" / "out"
-    count = augment_folder(
-        photos, out, "background", pack=inverting_pack, copies=2, magnitude=(1, 3), device="cpu", show_progress=False
-    )
+    options = {"pack": inverting_pack, "copies": 2, "magnitude": (1, 3), "classes": []}
+    done = augment_folder(photos, out, "background", device="cpu", show_progress=False, **options)
     before, after = pixels(photos), pixels(out)
-    assert count == len(after) == 12
+    assert done.written == len(after) == 12 and (done.kept, done.skipped) == (0, {})
     assert {name.rsplit("_", 1)[0] for name in after} == {name.removesuffix(".png") for name in before}
     for name, picture in before.items():
         first, second = (after[name.replace(".png", f"_{k}.png")] for k in range(2))
@@ -46,29 +48,113 @@ def test_each_image_is_shifted_itself_as_often_as_wanted(photos, inverting_pack,
     assert [path.name for path in out.parent.iterdir()] == ["out"], "nothing is left beside it"
 
 
-def test_it_is_latent_shift_on_each_image_in_order(photos, inverting_pack, tmp_path):
-    options = {"pack": inverting_pack, "magnitude": (1, 3), "num_ops": 2, "blend": "replace"}
-    augment_folder(photos, tmp_path / "out", "any", seed=5, device="cpu", show_progress=False, **options)
-    shift, after = LatentShift("any", p=1, source="invert", **options), pixels(tmp_path / "out")
-    torch.manual_seed(5)
-    for name, picture in sorted(pixels(photos).items()):
-        expected = shift(torch.tensor(picture).permute(2, 0, 1))
-        assert (after[name.replace(".png", "_0.png")] == expected.permute(1, 2, 0).numpy()).all(), name
+def test_what_is_drawn_depends_on_seed_and_name_alone(photos, inverting_pack, tmp_path):
+    options = {"pack": inverting_pack, "magnitude": (1, 3), "num_ops": 2, "blend": "replace", "classes": []}
+    options |= {"device": "cpu", "show_progress": False}
+    augment_folder(photos, tmp_path / "all", "any", seed=5, **options)
+    augment_folder(photos, tmp_path / "other", "any", seed=6, **options)
+    (photos / "class0" / "0.png").unlink()
+    torch.manual_seed(99)
+    state = torch.get_rng_state()
+    augment_folder(photos, tmp_path / "fewer", "any", seed=5, **options)
+    assert torch.equal(torch.get_rng_state(), state), "torch's global generator stays as it is"
+    whole, other, fewer = (pixels(tmp_path / name) for name in ("all", "other", "fewer"))
+    assert len(fewer) == 5 and all((whole[name] == fewer[name]).all() for name in fewer)
+    assert all((whole[name] != other[name]).any() for name in whole)
 
 
-def test_subfolders_are_the_classes_where_they_are_as_many(pack, tmp_path):
+def test_new_images_are_of_the_classes_that_subfolders_are_called_after(pack, tmp_path):
     photos, outs = ten_classes(tmp_path / "photos"), [tmp_path / "first", tmp_path / "again", tmp_path / "other"]
     for out, seed in zip(outs, (0, 0, 1), strict=True):
-        assert augment_folder(photos, out, "stroke", pack=pack, seed=seed, device="cpu", show_progress=False) == 10
+        done = augment_folder(photos, out, "stroke", pack=pack, seed=seed, device="cpu", show_progress=False)
+        assert done.written == 10
     first, again, other = map(pixels, outs)
     assert all((first[name] == again[name]).all() and (first[name] != other[name]).any() for name in first)
 
 
-def test_the_folder_appears_as_a_whole_or_not_at_all(photos, inverting_pack, tmp_path):
+@pytest.mark.parametrize(
+    ("named", "folders", "classes"),
+    [
+        (None, ["7", "10", "3"], None),
+        (("cat", "dog", "Zebra"), ["zebra", "cat"], None),
+        (("cat", "dog", "zebra"), ["katze", "tier"], ["katze", "hund", "tier"]),
+    ],
+)
+def test_a_class_keeps_its_images_whatever_lies_beside_it(monkeypatch, tmp_path, named, folders, classes):
+    """Not by place: what is drawn for a class is that class's, and the same, when other folders come and go."""
+    generator = SNGAN(latent_dim=8, channels=3, num_classes=11 if named is None else 3, widths=(8, 8, 8, 8))
+    generator.freeze().name_classes(named)
+    pack, asked = DirectionPack(torch.eye(8)[:2], generator=generator), []
+    synthesize = SNGAN.synthesize
+    monkeypatch.setattr(SNGAN, "synthesize", lambda self, z, y: asked.append(y.tolist()) or synthesize(self, z, y))
+    for name in folders:
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (24, 24), (90, 90, 120)).save(tmp_path / "photos" / name / "a.png")
+    options = {"pack": pack, "classes": classes, "device": "cpu", "show_progress": False, "source": "sample"}
+    augment_folder(tmp_path / "photos", tmp_path / "out", 0, **options)
+    known = classes or (named and [name.lower() for name in named])
+    right = [int(name) if known is None else known.index(name) for name in sorted(folders)]
+    assert asked == [[label] for label in right]
+
+
+@pytest.mark.parametrize(
+    ("named", "classes", "message"),
+    [
+        (None, None, "does not say what its 3 classes are"),
+        (("bird", "car", "plane"), None, "has the classes class0, class1, class2; .* has bird, car, plane"),
+        (("class0", "class1", "x"), None, "does not have class2"),
+        (("a", "b", "c"), ["class0", "class1"], "should name the 3 classes .* got 2"),
+        (("a", "b", "c"), ["class0", "class1", "Class2", "d"], "got 4"),
+        (None, [], "need classes"),
+    ],
+)
+def test_classes_that_the_generator_does_not_have_are_refused(photos, tmp_path, named, classes, message):
+    generator = SNGAN(latent_dim=8, channels=3, num_classes=3, widths=(8, 8, 8, 8)).freeze().name_classes(named)
+    pack = DirectionPack(torch.eye(8)[:2], generator=generator)
+    with pytest.raises(DataError, match=message):
+        augment_folder(photos, tmp_path / "out", 0, pack=pack, classes=classes, show_progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_interrupted_it_goes_on_with_the_same_result(photos, inverting_pack, tmp_path, monkeypatch):
+    options = {"pack": inverting_pack, "classes": [], "copies": 2, "device": "cpu", "show_progress": False}
+    augment_folder(photos, tmp_path / "whole", 0, **options)
+    whole, calls = pixels(tmp_path / "whole"), []
+    saved = Image.Image.save
+
+    def breaking(self, *arguments, **keywords):
+        calls.append(arguments)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        saved(self, *arguments, **keywords)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Image.Image, "save", breaking)
+        augment_folder(photos, tmp_path / "out", 0, **options)
+    assert (tmp_path / "out" / PROGRESS_FILE).exists() and len(pixels(tmp_path / "out")) == 5
+    assert not list((tmp_path / "out").rglob("*.part"))
+    for other in ({"seed": 1}, {"copies": 3}, {"magnitude": 2}):
+        with pytest.raises(FileError, match="unfinished images of another call"):
+            augment_folder(photos, tmp_path / "out", 0, **{**options, **other})
+    done = augment_folder(photos, tmp_path / "out", 0, **options)
+    assert (done.written, done.kept) == (8, 4), "an image of which one copy was missing is made again"
+    again = pixels(tmp_path / "out")
+    assert again.keys() == whole.keys() and all((again[name] == whole[name]).all() for name in whole)
+    assert not (tmp_path / "out" / PROGRESS_FILE).exists()
+    with pytest.raises(FileError, match="is not empty"):
+        augment_folder(photos, tmp_path / "out", 0, **options)
+
+
+def test_damaged_images_are_named_before_anything_is_written_or_left_out(photos, inverting_pack, tmp_path):
     (photos / "class2" / "9.png").write_text("no picture")
-    with pytest.raises(OSError, match="cannot identify image file"):
-        augment_folder(photos, tmp_path / "out", 0, pack=inverting_pack, show_progress=False)
+    (photos / "class1" / "8.jpg").touch()
+    options = {"pack": inverting_pack, "classes": [], "device": "cpu", "show_progress": False}
+    with pytest.raises(DataError, match=r"2 of 8 images can't be read: .*8\.jpg.*the file is empty.*9\.png"):
+        augment_folder(photos, tmp_path / "out", 0, **options)
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+    with pytest.warns(UserWarning, match="2 images are left out"):
+        done = augment_folder(photos, tmp_path / "out", 0, on_error="skip", **options)
+    assert done.written == 6 and {path.name for path in done.skipped} == {"8.jpg", "9.png"}
 
 
 def test_what_does_not_fit_is_named_before_anything_is_written(photos, pack, inverting_pack, tmp_path):
@@ -81,10 +167,9 @@ def test_what_does_not_fit_is_named_before_anything_is_written(photos, pack, inv
         (photos / "more", "lies inside .* taken for a class"),
     ):
         with pytest.raises(FileError, match=message):
-            augment_folder(photos, out, 0, pack=inverting_pack, show_progress=False)
+            augment_folder(photos, out, 0, pack=inverting_pack, classes=[], show_progress=False)
     inverting_pack.encoder = None
     for options, message in (
-        ({}, "has 3 class subfolders, but pack 'tiny' draws 10 classes"),
         ({"source": "invert"}, "needs a pack with an encoder"),
         ({"copies": 0}, "at least 1, got 0"),
         ({"num_ops": 2}, "from 1 to the number of directions"),

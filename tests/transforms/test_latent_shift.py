@@ -219,6 +219,9 @@ def test_repr_and_copies(pack):
 def test_the_default_pack_is_bundled():
     shift = LatentShift("background")
     images, labels = batch()
+    with pytest.raises(TransformError, match="not of the kind that pack 'digits' is for"):
+        shift(images, labels)
+    shift = LatentShift("background", check_domain=False)
     assert shift.pack.name == "digits" and shift(images, labels)[0].shape == images.shape
 
 

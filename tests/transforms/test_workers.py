@@ -96,7 +96,7 @@ import sys, torch, torch.distributed as dist
 from ganaug import transforms
 rank, store = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=3)
-shift = transforms.LatentShift("background", p=1, return_params=True)
+shift = transforms.LatentShift("background", p=1, return_params=True, check_domain=False)
 torch.manual_seed(0)
 _, params = shift(torch.rand(4, 3, 32, 32), torch.arange(4))
 gathered = [torch.zeros(4) for _ in range(3)]

@@ -1,0 +1,116 @@
+"""Whether LatentShift tells images of a pack's kind from others.
+
+    python benchmarks/domains.py --data DATA --cifar CIFAR [--runs 200]
+
+CIFAR is the folder of the JPEG copy, unpacked (test/CLASS/NNNN.jpg). For each shipped pack and each set of images, RUNS
+times: 64 images at random, in batches of 16, through ``LatentShift("any", pack=...)``. Printed is the share of runs
+that were refused, and after how many images at the most. Own images are test images (of `faces`, which has none, images
+that its generator draws), as they are, flipped, cropped, moved and jittered; how much is drawn for each run.
+Photographs are squares of 32 to 256 pixels out of ``bsds500/test``. Noise is uniform.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from harness import header, line
+from torch import Tensor
+from torchvision.transforms import v2
+
+from ganaug import transforms
+from ganaug.data import digits_on_photographs, fashion_mnist, mnist
+from ganaug.errors import TransformError
+from ganaug.folders import image_files, read_image
+from ganaug.images import signed_to_uint8
+from ganaug.packs import DirectionPack
+
+PACKS = ("digits", "mnist", "faces")
+
+
+def some(items: list[Path], count: int) -> list[Path]:
+    return [items[index] for index in torch.randperm(len(items))[:count].tolist()]
+
+
+def photographs(root: Path) -> Tensor:
+    squares = []
+    for file in image_files(root / "bsds500" / "test"):
+        picture = read_image(file, channels=3)
+        for side in (32, 64, 128, 256) * 3:
+            squares.append(v2.Resize(64, antialias=True)(v2.RandomCrop(side)(picture)))
+    return torch.stack(squares)
+
+
+def images(data: Path, cifar: Path) -> dict[str, Tensor]:
+    faces = DirectionPack.from_pretrained("faces").generator
+    with torch.no_grad():
+        drawn = torch.cat([signed_to_uint8(faces(faces.sample_latents(200))) for _ in range(10)])
+    return {
+        "digits": digits_on_photographs(data, train=False).images,
+        "mnist": mnist(data, train=False).images,
+        "faces": drawn,
+        "fashion-mnist": fashion_mnist(data, train=False).images,
+        "cifar10": torch.stack([read_image(file, channels=3) for file in some(image_files(cifar / "test"), 2000)]),
+        "photographs": photographs(data),
+        "noise": torch.randint(0, 256, (1000, 3, 32, 32), dtype=torch.uint8),
+    }
+
+
+def views(channels: int, size: int) -> dict[str, Callable[[Tensor], Tensor]]:
+    """What a pipeline does to one image; made anew for each run, with another strength."""
+    strength = 0.4 * float(torch.rand(()))
+    jitter = v2.ColorJitter(strength, strength, *((strength, strength / 4) if channels == 3 else ()))
+    crop = v2.RandomResizedCrop(size, scale=(1 - strength, 1.0), antialias=True)
+    return {
+        "as they are": lambda image: image,
+        "flipped": v2.RandomHorizontalFlip(1.0),
+        "cropped": crop,
+        "moved": v2.RandomCrop(size, padding=int(torch.randint(1, size // 8 + 1, ()))),
+        "jittered": jitter,
+        "all of it": v2.Compose([v2.RandomHorizontalFlip(), crop, jitter]),
+    }
+
+
+def refused_after(pack: DirectionPack, batch: Tensor) -> int:
+    """How many images it took to refuse them; 0 if they passed."""
+    shift = transforms.LatentShift("any", pack=pack, p=0.0, source="invert", magnitude=1.0)
+    for start in range(0, len(batch), 16):
+        try:
+            shift(batch[start : start + 16])
+        except TransformError:
+            return start + 16
+    return 0
+
+
+def rows(sets: dict[str, Tensor], runs: int) -> Iterator[tuple[str, str, list[int]]]:
+    for name in PACKS:
+        pack = DirectionPack.from_pretrained(name)
+        fitting = v2.RGB() if pack.generator.channels == 3 else v2.Grayscale()
+        for kind, pool in sets.items():
+            for view in views(3, 32) if kind == name else ("as they are",):
+                after = []
+                for _ in range(runs):
+                    chosen = fitting(pool[torch.randperm(len(pool))[:64]])
+                    look = views(pack.generator.channels, chosen.shape[-1])[view]
+                    after.append(refused_after(pack, torch.stack([look(image) for image in chosen])))
+                yield name, kind if kind != name else f"its own, {view}", after
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--cifar", type=Path, required=True)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.manual_seed(options.seed)
+    print(header("pack", "images", "refused", "after at most"))
+    for name, kind, after in rows(images(options.data, options.cifar), options.runs):
+        share = sum(count > 0 for count in after) / len(after)
+        print(line(name, kind, f"{share:.3f}", max(after)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

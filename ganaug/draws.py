@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganaug.devices import own_defaults
 from ganaug.errors import SettingsError
 
 
@@ -19,6 +20,7 @@ def seeded(*seeds: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]))
 
 
+@own_defaults
 def draw_shifts(
     count: int,
     num_directions: int,

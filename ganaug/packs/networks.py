@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ganaug.checkpoints import generator_from_distribution
+from ganaug.devices import own_defaults
 from ganaug.errors import PackError, UserError
 from ganaug.generators import Encoder, Generator, ModuleGenerator, build_encoder, build_generator
 from ganaug.generators.generator import WEIGHTS_FILE
@@ -56,6 +57,7 @@ def read_encoder(pack: str, folder: Path | None, entry: Mapping[str, Any]) -> En
         raise PackError(f"pack {pack!r}: {error}") from error
 
 
+@own_defaults
 def check_generator(pack: str, generator: Generator, directions: Tensor) -> None:
     """``PackError`` unless the directions can be those of the generator."""
     size = directions.shape[1]

@@ -13,13 +13,14 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
-from ganaug.devices import default_device
+from ganaug.devices import default_device, own_defaults
 from ganaug.errors import FileError, TransformError
 from ganaug.packs import DirectionPack
 from ganaug.transforms.choice import Magnitude
 from ganaug.transforms.latent_shift import DEFAULT_PACK, LatentShift
 
 
+@own_defaults
 def augment_folder(
     images: str | Path,
     out: str | Path,

@@ -53,16 +53,19 @@ def find_images(sample: Any, flat: Sequence[Any], labels: Any, *, views: bool = 
             place for place, item in enumerate(flat) if v2.functional.is_pure_tensor(item) and item is not labels
         ][:1]
     first = flat[places[0]] if places else None
-    others = [item for item in flat if isinstance(item, (Tensor, np.ndarray)) and item is not labels]
-    others = [item for item in others if item is not first and not isinstance(item, tv_tensors.TVTensor)]
-    if arrays := [item for item in others if isinstance(item, np.ndarray) and _is_picture(item, first)]:
+    others = [
+        (place, item)
+        for place, item in enumerate(flat)
+        if place not in places and item is not labels and isinstance(item, (Tensor, np.ndarray))
+    ]
+    if arrays := [item for _, item in others if isinstance(item, np.ndarray) and _is_picture(item, first)]:
         raise TransformError(
             f"images should be tensors or PIL images, got an array of {arrays[0].dtype} of shape {arrays[0].shape}; "
             f"{TO_IMAGE[arrays[0].ndim < 4]}."
         )
-    if places and others and _is_image(first):
-        seconds = {id(item) for item in others if isinstance(item, Tensor) and _is_second(item, first)}
-        places = [place for place, item in enumerate(flat) if place in places or id(item) in seconds]
+    if others and _is_image(first):
+        seconds = [place for place, item in others if isinstance(item, Tensor) and _is_second(item, first)]
+        places = sorted(places + seconds)
     found = _lists(sample, flat, places, labels) if _is_single(first) else []
     inside = {place + k for place, images in found for k in range(len(images))}
     found += [(place, flat[place]) for place in places if place not in inside]
@@ -89,7 +92,7 @@ def _size(image: Any) -> tuple[int, ...]:
 
 def _is_second(item: Tensor, first: Any) -> bool:
     """Whether a plain tensor beside the first image looks like an image, a batch, or something of an image's pixels."""
-    if item is first or item.ndim < 3:
+    if not v2.functional.is_pure_tensor(item) or item.ndim < 3:
         return False
     if tuple(item.shape[-2:]) == _size(first):
         return True
@@ -106,11 +109,11 @@ def _is_picture(item: NDArray[Any], first: Any) -> bool:
         return item.ndim >= 2
     if item.ndim == 2:
         return isinstance(first, PIL.Image.Image) and item.shape == _size(first)
-    if item.ndim < 2 or item.dtype.kind not in "uf":
+    if item.ndim < 3:
         return False
     if _size(first) in (item.shape[-2:], item.shape[-3:-1]):
         return True
-    of_pixels = item.shape[-1] in (1, 3, 4) and min(item.shape[-3:-1]) >= SMALLEST
+    of_pixels = item.dtype.kind in "uf" and item.shape[-1] in (1, 3, 4) and min(item.shape[-3:-1]) >= SMALLEST
     return of_pixels and (item.ndim > 3 or _is_single(first))
 
 
@@ -232,7 +235,7 @@ def refuse_plain_latents(
     if any(value is not None for value in [*lost, *keyed]):
         got = f"floats of shape {tuple(lost[0].shape)}" if lost else f"a {type(keyed[0]).__name__}"
         raise TransformError(
-            f"{got} stand in the sample where stored latents of {source.title} would, but are no Latents. Pass "
+            f"expected stored latents of {source.title} to be Latents, got {got} where they would stand. Pass "
             "ganaug.transforms.Latents(...) of them (arithmetic and NumPy lose the type). If they are something else, "
             'take them out of the sample, or use source="sample".'
         )

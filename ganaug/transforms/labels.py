@@ -202,7 +202,7 @@ def _resembles(part: Any, count: int, num_labels: int, *, single: bool, names: C
         return len(words) == count and all(map(names.is_name, words))
     if isinstance(part, numbers.Integral):
         return single and not isinstance(part, bool)
-    if isinstance(part, (list, tuple)) and not all(isinstance(one, numbers.Integral) for one in part):
+    if isinstance(part, (list, tuple)) and not all(map(_is_row, part)):
         return False
     values = _as_tensor(part)
     if not isinstance(values, Tensor) or values.dtype == torch.bool or values.is_complex():
@@ -211,6 +211,13 @@ def _resembles(part: Any, count: int, num_labels: int, *, single: bool, names: C
         shapes = [(count, num_labels)] + [(num_labels,)] * single
         return values.shape in shapes and bool((values >= 0).all() and ((values.sum(-1) - 1).abs() < 0.02).all())
     return values.shape in [(count,), (count, num_labels)] + [(), (num_labels,)] * single
+
+
+def _is_row(part: Any) -> bool:
+    """Whether something in a list may be one label: an integer, or the numbers of a row."""
+    if isinstance(part, (list, tuple)):
+        return all(isinstance(one, numbers.Real) for one in part)
+    return isinstance(part, numbers.Integral) or (isinstance(part, Tensor) and part.ndim == 0)
 
 
 def _likeliest(soft: Tensor, *, mixed: bool) -> Tensor:

@@ -66,7 +66,7 @@ def find_images(sample: Any, flat: Sequence[Any], labels: Any, *, views: bool = 
     if others and _is_image(first):
         seconds = [place for place, item in others if isinstance(item, Tensor) and _is_second(item, first)]
         places = sorted(places + seconds)
-    found = _lists(sample, flat, labels) if _is_single(first) else []
+    found = _lists(sample, flat, set(places), labels) if _is_single(first) else []
     inside = {place + k for place, images in found for k in range(len(images))}
     found += [(place, flat[place]) for place in places if place not in inside]
     if not found or (len(found) > 1 and not views):
@@ -117,7 +117,7 @@ def _is_picture(item: NDArray[Any], first: Any) -> bool:
     return of_pixels and (item.ndim > 3 or _is_single(first))
 
 
-def _lists(sample: Any, flat: Sequence[Any], labels: Any) -> list[tuple[int, Any]]:
+def _lists(sample: Any, flat: Sequence[Any], placed: set[int], labels: Any) -> list[tuple[int, Any]]:
     """Lists of single images that are batches, as the labels say, each with the place of its first."""
     found: list[tuple[int, Any]] = []
     for images in _lists_of_images(sample):
@@ -125,9 +125,10 @@ def _lists(sample: Any, flat: Sequence[Any], labels: Any) -> list[tuple[int, Any
         pictures = isinstance(images, list) and all(isinstance(image, PIL.Image.Image) for image in images)
         if of_each or (labels is None and pictures):
             start = found[-1][0] + len(found[-1][1]) if found else 0  # an image may stand in several lists
-            here = range(start, len(flat))
-            place = next(place for place in here if all(map(is_, images, flat[place : place + len(images)])))
-            found.append((place, list(images)))
+            here = range(start, len(flat) - len(images) + 1)
+            place = next((k for k in here if all(map(is_, images, flat[k : k + len(images)]))), None)
+            if place is not None and not placed.isdisjoint(range(place, place + len(images))):
+                found.append((place, list(images)))
     return found
 
 

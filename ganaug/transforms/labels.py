@@ -205,8 +205,10 @@ def _resembles(part: Any, count: int, num_labels: int, *, single: bool, names: C
     if isinstance(part, (list, tuple)) and not all(map(_is_row, part)):
         return False
     values = _as_tensor(part)
-    if not isinstance(values, Tensor) or values.dtype == torch.bool or values.is_complex():
+    if not isinstance(values, Tensor) or values.is_complex():
         return False
+    if values.dtype == torch.bool:
+        values = values.float()  # one-hot rows
     if values.is_floating_point():
         shapes = [(count, num_labels)] + [(num_labels,)] * single
         return values.shape in shapes and bool((values >= 0).all() and ((values.sum(-1) - 1).abs() < 0.02).all())

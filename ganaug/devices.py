@@ -49,8 +49,7 @@ def own_defaults(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def called(*args: P.args, **keywords: P.kwargs) -> R:
-        probe = torch.empty(0)
-        if probe.dtype == torch.float32 and probe.device.type == "cpu":
+        if torch.get_default_dtype() is torch.float32 and torch.empty(0).is_cpu:
             return function(*args, **keywords)
         theirs = torch.get_default_dtype()
         torch.set_default_dtype(torch.float32)

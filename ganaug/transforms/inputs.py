@@ -43,21 +43,22 @@ def find_images(sample: Any, flat: Sequence[Any], labels: Any, *, views: bool = 
     Raises:
         TransformError: no image, or another beside it and no ``views``; arrays that should be images.
     """
-    places = [
-        place
-        for place, item in enumerate(flat)
-        if isinstance(item, (PIL.Image.Image, tv_tensors.TVTensor)) and not isinstance(item, Latents)
-    ]
-    if not any(isinstance(flat[place], (PIL.Image.Image, tv_tensors.Image)) for place in places):
-        places += [
-            place for place, item in enumerate(flat) if v2.functional.is_pure_tensor(item) and item is not labels
-        ][:1]
+    places: list[int] = []
+    others: list[tuple[int, Tensor | NDArray[Any]]] = []
+    explicit = False
+    for place, item in enumerate(flat):
+        if isinstance(item, Tensor) and not isinstance(item, tv_tensors.TVTensor):
+            if item is not labels:
+                others.append((place, item))
+        elif isinstance(item, (PIL.Image.Image, tv_tensors.TVTensor)) and not isinstance(item, Latents):
+            places.append(place)
+            explicit = explicit or isinstance(item, (PIL.Image.Image, tv_tensors.Image))
+        elif isinstance(item, np.ndarray) and item is not labels:
+            others.append((place, item))
+    k = next((k for k, (_, item) in enumerate(others) if isinstance(item, Tensor)), None)
+    if not explicit and k is not None:
+        places.append(others.pop(k)[0])
     first = flat[places[0]] if places else None
-    others = [
-        (place, item)
-        for place, item in enumerate(flat)
-        if place not in places and item is not labels and isinstance(item, (Tensor, np.ndarray))
-    ]
     if arrays := [item for _, item in others if isinstance(item, np.ndarray) and _is_picture(item, first)]:
         raise TransformError(
             f"images should be tensors or PIL images, got an array of {arrays[0].dtype} of shape {arrays[0].shape}; "
@@ -66,9 +67,9 @@ def find_images(sample: Any, flat: Sequence[Any], labels: Any, *, views: bool = 
     if others and _is_image(first):
         seconds = [place for place, item in others if isinstance(item, Tensor) and _is_second(item, first)]
         places = sorted(places + seconds)
-    found = _lists(sample, flat, set(places), labels) if _is_single(first) else []
-    inside = {place + k for place, images in found for k in range(len(images))}
-    found += [(place, flat[place]) for place in places if place not in inside]
+    lists = _lists(sample, flat, set(places), labels) if _is_single(first) else []
+    inside = {place + k for place, images in lists for k in range(len(images))} if lists else ()
+    found = lists + [(place, flat[place]) for place in places if place not in inside]
     if not found or (len(found) > 1 and not views):
         kinds = ", ".join(type(item).__name__ for item in flat[:12]) or "nothing"
         raise TransformError(ONE.format(count=len(places), kinds=kinds))

@@ -94,6 +94,8 @@ def checked_classes(
     if labels is None or num_classes == 0:
         return None
     names = ClassNames(None, None, num_classes, "the generator") if names is None else names
+    if type(labels) is int and count == 1 and 0 <= labels < num_classes and names.table is None:
+        return torch.tensor([labels])  # the usual one, beside one image of thousands
     if names.speaks and (words := words_of(labels)):
         labels = names.numbers(words)
     classes = _as_tensor(labels)

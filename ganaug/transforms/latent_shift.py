@@ -27,6 +27,9 @@ from ganaug.transforms.names import ClassNames
 from ganaug.transforms.sources import SOURCES, Inversions, choose_source, sources_of_bank, sources_of_pack
 
 DEFAULT_PACK = "digits"
+UNSUPPORTED = tuple(
+    getattr(tv_tensors, name) for name in ("BoundingBoxes", "KeyPoints", "Mask", "Video") if hasattr(tv_tensors, name)
+)
 
 
 class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no types, so its classes are Any
@@ -206,10 +209,8 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
         return self.make_params([batch, classes, latents], source=source.name)
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
-        names = ("BoundingBoxes", "KeyPoints", "Mask", "Video")
-        unsupported = tuple(getattr(tv_tensors, name) for name in names if hasattr(tv_tensors, name))
         for item in flat_inputs:
-            if isinstance(item, unsupported):
+            if isinstance(item, UNSUPPORTED):
                 raise TransformError(
                     f"LatentShift changes whole images, so a {type(item).__name__} in the sample might no longer fit. "
                     "Apply it to images and class labels only."

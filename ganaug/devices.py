@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import nn
@@ -10,6 +12,8 @@ from torch import nn
 from ganaug.errors import SettingsError
 
 M = TypeVar("M", bound=nn.Module)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def in_channels_last(network: M) -> M:
@@ -34,3 +38,25 @@ def autocast(device: torch.device | str, precision: str) -> torch.autocast:
     if precision not in ("bfloat16", "float32"):
         raise SettingsError(f'precision should be "bfloat16" or "float32", got {precision!r}.')
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def own_defaults(function: Callable[P, R]) -> Callable[P, R]:
+    """A function that makes float32 tensors on the CPU where it names neither, whatever torch's defaults were set to.
+
+    Some programs, and some of what they import, call ``torch.set_default_dtype`` or ``torch.set_default_device``; what
+    ganaug creates and loads stays what it is.
+    """
+
+    @wraps(function)
+    def called(*args: P.args, **keywords: P.kwargs) -> R:
+        if torch.get_default_dtype() is torch.float32 and torch.empty(0).is_cpu:
+            return function(*args, **keywords)
+        theirs = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            with torch.device("cpu"):
+                return function(*args, **keywords)
+        finally:
+            torch.set_default_dtype(theirs)
+
+    return called

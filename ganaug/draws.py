@@ -42,12 +42,13 @@ def draw_shifts(
     Raises:
         SettingsError: another distribution.
     """
-    indices = torch.randint(num_directions, (count,), generator=rng)
+    device = torch.device("cpu") if rng is None else rng.device  # named, as float32 is, whatever torch's defaults are
+    indices = torch.randint(num_directions, (count,), generator=rng, device=device)
     if distribution == "uniform":
-        magnitudes = (2 * torch.rand(count, generator=rng) - 1) * max_magnitude
+        magnitudes = (2 * torch.rand(count, generator=rng, device=device, dtype=torch.float32) - 1) * max_magnitude
     elif distribution == "normal":
-        magnitudes = torch.randn(count, generator=rng) * max_magnitude
+        magnitudes = torch.randn(count, generator=rng, device=device, dtype=torch.float32) * max_magnitude
     else:
         raise SettingsError(f'distribution should be "uniform" or "normal", got {distribution!r}.')
-    magnitudes = torch.where(magnitudes < 0, -1.0, 1.0) * magnitudes.abs().clamp(min=min_magnitude)
+    magnitudes = torch.where(magnitudes < 0, -1.0, 1.0).to(magnitudes) * magnitudes.abs().clamp(min=min_magnitude)
     return indices, magnitudes

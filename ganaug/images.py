@@ -91,3 +91,15 @@ def check_unit_range(images: Tensor) -> None:
             f"float images should be in [0, 1], got values from {low:.4g} to {high:.4g}. Place the transform before "
             "v2.Normalize; after a resampling or noise that overshoots, clamp them to [0, 1]."
         )
+
+
+def in_channels(images: Tensor, channels: int) -> Tensor:
+    """Images ``(N, C, H, W)`` of 1 or 3 channels in 1 or 3: grey as three alike, colours as their luma (ITU-R 601)."""
+    if images.shape[1] == channels:
+        return images
+    if channels == 3:
+        return images.expand(-1, 3, -1, -1)
+    red, green, blue = images.float().unbind(1)
+    grey: Tensor = (0.299 * red + 0.587 * green + 0.114 * blue)[:, None]
+    grey = grey.round() if images.dtype == torch.uint8 else grey
+    return grey.to(images.dtype)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ganaug.checkpoints.layout import Layout, State, layouts, nearest
 from ganaug.checkpoints.pickles import is_torch_file, read_checkpoint, read_nvidia_pickle
+from ganaug.devices import own_defaults
 from ganaug.errors import FileError, GeneratorError
 from ganaug.generators import Generator
 
@@ -21,6 +22,7 @@ PREFIXES = ("generator.", "netG.", "G.")
 """Of a generator's tensors where its discriminator's lie beside them."""
 
 
+@own_defaults
 def convert_checkpoint(path: str | Path, /, *, arch: str = "auto", **options: Any) -> Generator:
     """Read a checkpoint (``.pth``, ``.pt``, ``.tar``, ``.bin``, NVIDIA's ``.pkl``) and build the generator in it.
 

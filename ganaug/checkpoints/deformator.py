@@ -11,12 +11,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganaug.checkpoints.pickles import read_checkpoint
+from ganaug.devices import own_defaults
 from ganaug.errors import PackError, listed
 from ganaug.files import read_json
 
 ARGS_FILE = "args.json"  # of a run of that code; deformators lie in its folder "models"
 
 
+@own_defaults
 def directions_from_deformator(path: str | Path) -> tuple[Tensor, Tensor]:
     """Read the directions of a ``deformator_*.pt`` (or ``checkpoint.pt``) of anvoynov/GANLatentDiscovery.
 

@@ -8,10 +8,12 @@ from importlib import metadata
 from pathlib import Path
 
 from ganaug.checkpoints.convert import convert_checkpoint
+from ganaug.devices import own_defaults
 from ganaug.errors import GeneratorError
 from ganaug.generators import Generator
 
 
+@own_defaults
 def generator_from_distribution(*, distribution: str, version: str, path: str, file_sha256: str) -> Generator:
     """Convert a checkpoint that an installed distribution carries.
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ganaug.devices import own_defaults
 from ganaug.evaluation.judges import find_object, predict
 from ganaug.generators import Generator
 
@@ -27,6 +28,7 @@ class Change(NamedTuple):
     inside: float
 
 
+@own_defaults
 @torch.no_grad()
 def measure_change(
     generator: Generator,

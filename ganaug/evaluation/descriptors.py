@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ganaug.devices import own_defaults
 from ganaug.evaluation.report import Report
 from ganaug.images import signed_to_unit
 from ganaug.packs import DirectionPack
 
 
+@own_defaults
 def stroke_shape(images: Tensor) -> dict[str, Tensor]:
     """Of grey images ``(N, 1, H, W)`` in [-1, 1], bright strokes on dark; each figure ``(N,)``.
 
@@ -28,6 +30,7 @@ def stroke_shape(images: Tensor) -> dict[str, Tensor]:
     return {"ink": ink.mean((1, 2)), "slant": -xy / yy.clamp(min=0.1), "width": xx.sqrt(), "height": yy.sqrt()}
 
 
+@own_defaults
 def face_light(images: Tensor) -> dict[str, Tensor]:
     """Of images ``(N, C, H, W)`` in [-1, 1] with a face in the middle; each figure ``(N,)``.
 
@@ -89,6 +92,7 @@ class DescriptionReport(Report):
             pack.add_scores(index, changes, command=command)
 
 
+@own_defaults
 @torch.no_grad()
 def describe(pack: DirectionPack, *, magnitude: float = 3.0, samples: int = 200, seed: int = 0) -> DescriptionReport:
     """Shift fresh latents to both ends of every direction and compare: what changes along the named ones.

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ganaug.devices import own_defaults
 from ganaug.evaluation.judges import predict, train_classifier
 from ganaug.generators import Generator
 from ganaug.images import signed_to_uint8
@@ -27,6 +28,7 @@ def _pairs(
     return torch.cat([low, high]), torch.arange(2).repeat_interleave(count)
 
 
+@own_defaults
 def direction_variation_naturalness(
     generator: Generator,
     direction: Tensor,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from ganaug.devices import own_defaults
 from ganaug.evaluation.judges import find_object, predict, train_classifier, train_segmenter
 from ganaug.evaluation.reconstruction import reconstruction_error
 from ganaug.evaluation.report import Report, labelled_for
@@ -41,6 +42,7 @@ class InversionReport(Report):
             pack.scores[f"real {name}"], pack.scores[f"real {name}_command"] = round(value, 4), command
 
 
+@own_defaults
 def evaluate_inverted(
     pack: DirectionPack,
     images: str | Path,

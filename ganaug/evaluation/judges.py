@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from ganaug.devices import autocast
+from ganaug.devices import autocast, own_defaults
 from ganaug.images import uint8_to_signed
 
 
@@ -31,6 +31,7 @@ class ConvNet(nn.Sequential):
         super().__init__(*layers)
 
 
+@own_defaults
 def train_classifier(
     images: Tensor,
     labels: Tensor,
@@ -91,6 +92,7 @@ def fit(
     network.eval()
 
 
+@own_defaults
 @torch.no_grad()
 def predict(network: nn.Module, images: Tensor, *, batch_size: int = 500, precision: str = "bfloat16") -> Tensor:
     """The most likely class of each image.
@@ -144,6 +146,7 @@ def _block(in_width: int, out_width: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+@own_defaults
 def train_segmenter(
     images: Tensor,
     masks: Tensor,
@@ -181,6 +184,7 @@ def train_segmenter(
     return network
 
 
+@own_defaults
 @torch.no_grad()
 def find_object(network: nn.Module, images: Tensor, *, batch_size: int = 500, precision: str = "bfloat16") -> Tensor:
     """Where the object is: ``(N, 1, H, W)`` bool on the CPU, for images in [-1, 1] or uint8."""

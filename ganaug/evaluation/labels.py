@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ganaug.devices import autocast
+from ganaug.devices import autocast, own_defaults
 from ganaug.evaluation.judges import predict
 from ganaug.generators import Generator
 from ganaug.images import uint8_to_signed
@@ -35,6 +35,7 @@ class InvertedImages(NamedTuple):
     reconstructed: Tensor
 
 
+@own_defaults
 @torch.no_grad()
 def invert_images(
     pack: DirectionPack, images: Tensor, labels: Tensor, *, batch_size: int = 250, precision: str = "bfloat16"
@@ -55,6 +56,7 @@ def invert_images(
     return InvertedImages(seen, labels, torch.cat(latents), torch.cat(reconstructed))
 
 
+@own_defaults
 @torch.no_grad()
 def label_hits(
     generator: Generator,
@@ -96,6 +98,7 @@ def label_hits(
     return [int((read(magnitude) == wanted).sum()) for magnitude in magnitudes]
 
 
+@own_defaults
 def safe_ranges(
     generator: Generator,
     directions: Tensor,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ganaug.devices import autocast
+from ganaug.devices import autocast, own_defaults
 from ganaug.errors import EvaluationError
 from ganaug.images import signed_to_uint8
 from ganaug.packs import DirectionPack
@@ -23,6 +23,7 @@ class PseudoMasks(NamedTuple):
     labels: Tensor | None
 
 
+@own_defaults
 @torch.no_grad()
 def pseudo_masks(
     pack: DirectionPack,
@@ -97,6 +98,7 @@ def pseudo_masks(
     )
 
 
+@own_defaults
 def object_masks(shifted: Tensor, *, threshold: float = 0.25) -> Tensor:
     """Where the object is in images drawn with several backgrounds.
 

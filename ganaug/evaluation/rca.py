@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ganaug.devices import autocast
+from ganaug.devices import autocast, own_defaults
 from ganaug.draws import draw_shifts
 from ganaug.generators import Generator
 
 
+@own_defaults
 @torch.no_grad()
 def reconstructor_accuracy(
     generator: Generator,

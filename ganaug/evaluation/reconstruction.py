@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ganaug.devices import own_defaults
 from ganaug.images import uint8_to_signed
 from ganaug.inversion import invert
 from ganaug.packs import DirectionPack
 
 
+@own_defaults
 @torch.no_grad()
 def reconstruction_error(
     pack: DirectionPack, images: Tensor | None = None, *, samples: int = 1000, batch_size: int = 250, seed: int = 4

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ganaug.data import LabelledImages, read_labelled
-from ganaug.devices import in_channels_last
+from ganaug.devices import in_channels_last, own_defaults
 from ganaug.errors import PackError
 from ganaug.evaluation.change import measure_change
 from ganaug.evaluation.dvn import direction_variation_naturalness
@@ -80,6 +80,7 @@ class Cosines(NamedTuple):
         return f"|cosine| of two directions: mean {self.mean:.3f}, largest {self.largest:.3f} ({first} and {second})"
 
 
+@own_defaults
 def cosines(pack: DirectionPack) -> Cosines:
     """How alike the directions of a pack of two or more are."""
     if len(pack) < 2:
@@ -174,6 +175,7 @@ class EvaluationReport(Report):
                 )
 
 
+@own_defaults
 def evaluate(
     pack: DirectionPack,
     images: str | Path,

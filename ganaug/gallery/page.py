@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from ganaug.devices import own_defaults
 from ganaug.gallery.sheet import direction_strip
 from ganaug.packs import Direction, DirectionPack
 
@@ -21,6 +22,7 @@ p.facts { margin: .3rem 0 0; color: #555; font-size: .85rem; }
 """
 
 
+@own_defaults
 def write_page(
     pack: DirectionPack, folder: str | Path, *, seeds: tuple[int, ...] = (0, 1, 2, 3), reach: float | None = None
 ) -> Path:

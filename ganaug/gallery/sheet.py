@@ -8,6 +8,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from ganaug.devices import own_defaults
 from ganaug.generators import Generator
 from ganaug.images import from_unit, signed_to_unit
 from ganaug.packs import DirectionPack
@@ -16,6 +17,7 @@ TEXT_HEIGHT = 13
 INK, PAPER, FAINT = (20, 20, 20), (255, 255, 255), (110, 110, 110)
 
 
+@own_defaults
 @torch.no_grad()
 def walk(generator: Generator, direction: Tensor, latents: Tensor, labels: Tensor | None, magnitudes: Tensor) -> Tensor:
     """Images ``(N, M, C, H, W)`` in [0, 1] of N latents shifted by M magnitudes along one direction."""
@@ -68,6 +70,7 @@ def stack(pictures: Sequence[Image.Image], *, columns: int = 1, gap: int = 12) -
     return sheet
 
 
+@own_defaults
 def direction_strip(
     pack: DirectionPack, index: int, *, seeds: Sequence[int] = (0, 1, 2), steps: int = 9, reach: float | None = None
 ) -> Image.Image:
@@ -89,6 +92,7 @@ def direction_strip(
     return titled(tile(images, scale=scale), title, f"{low:+.1f} to {high:+.1f}")
 
 
+@own_defaults
 def draw_seeds(generator: Generator, seeds: Sequence[int]) -> tuple[Tensor, Tensor | None]:
     """One latent, and one label for class-conditional generators, for each seed, whatever the other seeds are."""
     rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -98,6 +102,7 @@ def draw_seeds(generator: Generator, seeds: Sequence[int]) -> tuple[Tensor, Tens
     return latents, torch.tensor([seed % generator.num_classes for seed in seeds], device=generator.device)
 
 
+@own_defaults
 def contact_sheet(
     pack: DirectionPack,
     *,
@@ -114,12 +119,14 @@ def contact_sheet(
     return stack(strips, columns=min(columns, len(strips)))
 
 
+@own_defaults
 def preview(pack: DirectionPack, *, most: int = 24) -> Image.Image:
     """The contact sheet that goes into a pack: named directions first, ``most`` at most, in 256 colours."""
     indices = [direction.index for direction in pack.named_first()][: max(most, len(pack.names))]
     return contact_sheet(pack, indices=indices, seeds=(0, 1)).quantize(256)
 
 
+@own_defaults
 def before_after_sheet(
     pack: DirectionPack, index: int, *, count: int = 10, interval: tuple[float, float] | None = None, seed: int = 0
 ) -> Image.Image:

@@ -206,7 +206,8 @@ class TruncatedGenerator(Generator):
         if self.truncation == 1:
             return super().sample_latents(count, rng=rng)
         device = rng.device if rng is not None else self.device
-        latents = nn.init.trunc_normal_(torch.empty(count, self.latent_dim, device=device), generator=rng)
+        unset = torch.empty(count, self.latent_dim, device=device, dtype=torch.float32)
+        latents = nn.init.trunc_normal_(unset, generator=rng)
         return latents.mul_(self.truncation).to(self.device)
 
     def _layer(self, layer: nn.Module, h: Tensor, condition: Tensor) -> Tensor:

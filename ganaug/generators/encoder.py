@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ganaug.devices import own_defaults
 from ganaug.errors import GeneratorError
 from ganaug.generators.network import FrozenNetwork, load_network
 
@@ -98,6 +99,7 @@ class Encoder(FrozenNetwork):
         return self.latent_head(features).float(), labels, logits
 
 
+@own_defaults
 def build_encoder(config: Mapping[str, Any], *, weights: Path, sha256: str) -> Encoder:
     """Build a frozen encoder from its config and a safetensors file.
 

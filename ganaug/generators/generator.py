@@ -14,6 +14,7 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidat
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from ganaug.devices import own_defaults
 from ganaug.errors import FileError, GeneratorError
 from ganaug.files import read_json, write_json
 from ganaug.generators.checks import check, check_integers, check_repeatable
@@ -153,7 +154,8 @@ class Generator(
         With ``rng`` (a ``torch.Generator``) the draw is made on that generator's device and then moved.
         """
         device = rng.device if rng is not None else self.device
-        return torch.randn(count, self.latent_dim, generator=rng, device=device).to(self.device)
+        latents = torch.randn(count, self.latent_dim, generator=rng, device=device, dtype=torch.float32)
+        return latents.to(self.device)
 
     def sample_labels(self, count: int, *, rng: torch.Generator | None = None) -> Tensor | None:
         """Draw ``(count,)`` uniform labels, or None for an unconditional generator."""
@@ -228,6 +230,7 @@ class Generator(
         return self
 
     @staticmethod
+    @own_defaults
     def from_module(
         module: nn.Module,
         *,
@@ -314,6 +317,7 @@ class Generator(
         write_json(save_directory / CONFIG_FILE, {**self.config, "sha256": self.weights_sha256()})
 
     @classmethod
+    @own_defaults
     def _from_pretrained(
         cls,
         *,
@@ -359,6 +363,7 @@ class Generator(
         return generator
 
 
+@own_defaults
 def build_generator(config: Mapping[str, Any], *, weights: Path, sha256: str | None = None) -> Generator:
     """Build a frozen generator from its config and a safetensors file of its weights.
 

@@ -126,7 +126,7 @@ class StyleGenerator(Generator):
         With ``rng`` (a ``torch.Generator``) z is drawn on that generator's device and then moved.
         """
         device = rng.device if rng is not None else self.device
-        z = torch.randn(count, self.z_dim, generator=rng, device=device).to(self.device)
+        z = torch.randn(count, self.z_dim, generator=rng, device=device, dtype=torch.float32).to(self.device)
         if self.latent_space == "z":
             return z
         w = self.map(z)

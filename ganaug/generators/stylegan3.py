@@ -154,7 +154,7 @@ class FourierFeatures(nn.Module):
         # Beyond the cutoff only if the transform shrinks the image.
         damped = (self.freqs @ turn).norm(dim=2) - bandwidth
         amplitudes = (1 - damped / (self.signal.rate / 2 - bandwidth)).clamp(0, 1)
-        place = (torch.arange(size, device=w.device) - (size - 1) / 2) / self.signal.rate
+        place = (torch.arange(size, device=w.device, dtype=torch.float32) - (size - 1) / 2) / self.signal.rate
         y, x = torch.meshgrid(place, place, indexing="ij")
         places = turn @ torch.stack([x, y]).flatten(1) + offset
         cycles = places.transpose(1, 2) @ self.freqs.T + self.phases

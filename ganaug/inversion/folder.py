@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ganaug.devices import default_device
-from ganaug.errors import FileError, PackError, listed
+from ganaug.devices import default_device, own_defaults
+from ganaug.errors import FileError, PackError, TransformError, listed
 from ganaug.files import write_safetensors
 from ganaug.folders import LabelledFolder, OnError, fitted, open_image
 from ganaug.generators import Generator
@@ -28,6 +28,7 @@ from ganaug.packs import DirectionPack
 LATENTS_FILE = "latents.safetensors"
 
 
+@own_defaults
 def invert_folder(
     root: str | Path,
     pack: str | Path | DirectionPack,
@@ -218,12 +219,16 @@ class InvertedFolder(LabelledFolder):
         transforms: gets and returns ``(image, class, latents)``, with a :class:`LatentShift` among them. The class is
             the one that the generator drew the image as. Latents are of the image as it lies in the folder, so the
             LatentShift comes before flips, crops and whatever else moves pixels.
+        transform, target_transform: instead of ``transforms``, as every data set of torchvision's takes them: they get
+            the image alone and the folder's own class alone. Stored latents don't reach a LatentShift in ``transform``,
+            which then finds them anew with the encoder.
 
     Returns:
         ``(image, class)`` for each item, with the folder's own class.
 
     Raises:
         PackError: no stored latents, damaged ones, of other images, or of another generator.
+        TransformError: ``transforms`` together with one of the other two.
 
     Example::
 
@@ -232,17 +237,29 @@ class InvertedFolder(LabelledFolder):
         ]))
     """
 
+    @own_defaults
     def __init__(
-        self, root: str | Path, pack: str | Path | DirectionPack, *, transforms: Callable[..., Any] | None = None
+        self,
+        root: str | Path,
+        pack: str | Path | DirectionPack,
+        *,
+        transforms: Callable[..., Any] | None = None,
+        transform: Callable[[Any], Any] | None = None,
+        target_transform: Callable[[Any], Any] | None = None,
     ) -> None:
-        super().__init__(str(root))
+        if transforms is not None and (transform is not None or target_transform is not None):
+            raise TransformError(
+                "got transforms and, beside it, transform or target_transform. Pass transforms, which gets (image, "
+                "class, latents), or the other two, which get the image alone and the class alone."
+            )
+        super().__init__(str(root), transform, target_transform)
         self._joint = transforms
         pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
         latents, labels = _read_latents(self, pack)
         self.latents: Tensor = latents
         self.drawn_as: list[int] = labels.tolist()
 
-    def __getitem__(self, index: int) -> tuple[Any, int]:
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
         image, label = super().__getitem__(index)
         if self._joint is not None:
             image = self._joint(image, self.drawn_as[index], Latents(self.latents[index]))[0]

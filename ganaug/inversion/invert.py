@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ganaug.devices import own_defaults
 from ganaug.errors import PackError
 from ganaug.images import resized, to_unit, unit_to_signed
 from ganaug.inversion.refine import refine
 from ganaug.packs import DirectionPack
 
 
+@own_defaults
 def invert(
     pack: DirectionPack,
     images: Tensor,
@@ -55,6 +57,7 @@ def invert(
     return latents, labels
 
 
+@own_defaults
 @torch.no_grad()
 def invert_resized(pack: DirectionPack, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
     """:func:`invert` for images as a pipeline has them: ``(N, C, H, W)`` uint8, or float in [0, 1], of any size."""

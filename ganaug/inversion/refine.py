@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ganaug.devices import own_defaults
 from ganaug.generators import Generator
 
 
+@own_defaults
 @torch.inference_mode(False)  # gradients are needed, wherever it is called
 def refine(
     generator: Generator,

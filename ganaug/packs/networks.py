@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ganaug.checkpoints import generator_from_distribution
+from ganaug.devices import own_defaults
 from ganaug.errors import PackError, UserError
 from ganaug.files import read_bytes, tensors_of
 from ganaug.generators import Encoder, Generator, ModuleGenerator, build_encoder, build_generator
@@ -71,6 +72,7 @@ def read_domain(pack: str, folder: Path, sha256: str) -> Domain:
         raise PackError(f"pack {pack!r}: {error}") from error
 
 
+@own_defaults
 def check_generator(pack: str, generator: Generator, directions: Tensor) -> None:
     """``PackError`` unless the directions can be those of the generator."""
     size = directions.shape[1]

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ganaug.devices import own_defaults
 from ganaug.errors import FileError, GeneratorError, PackError
 from ganaug.files import read_json
 from ganaug.generators import Encoder, Generator
@@ -357,6 +358,7 @@ class DirectionPack:
     # -- files and the Hub ------------------------------------------------------------------------------------------
 
     @classmethod
+    @own_defaults
     def from_pretrained(
         cls,
         name: str | Path,

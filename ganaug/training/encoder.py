@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from ganaug.devices import autocast, default_device, in_channels_last
+from ganaug.devices import autocast, default_device, in_channels_last, own_defaults
 from ganaug.errors import EncoderTrainingError
 from ganaug.evaluation import reconstruction_error
 from ganaug.generators import Encoder, Generator
@@ -48,6 +48,7 @@ class EncoderSettings(Settings):
     seed: int = setting(0, "of every random draw and initial weight", least=0)
 
 
+@own_defaults
 def train_encoder(
     generator: Generator,
     *,
@@ -112,6 +113,7 @@ def train_encoder(
     return encoder.to("cpu").to(memory_format=torch.contiguous_format).freeze()
 
 
+@own_defaults
 def train_pack_encoder(
     pack: DirectionPack,
     images: Tensor | None,

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from ganaug.checkpoints import directions_from_deformator
+from ganaug.devices import own_defaults
 from ganaug.gallery import preview
 from ganaug.packs import DirectionPack, load_generator
 from ganaug.training.recipe import check_free
@@ -14,6 +15,7 @@ REACH = 6.0
 """The published code shifts by magnitudes from -6 to 6."""
 
 
+@own_defaults
 def convert_deformator(file: str | Path, generator: str, out: str | Path) -> DirectionPack:
     """Make a pack of a ``deformator_*.pt`` of anvoynov/GANLatentDiscovery and save it, preview included.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from ganaug.checkpoints import generator_from_distribution
+from ganaug.devices import own_defaults
 from ganaug.errors import DiscoveryError, FileError, SettingsError
 from ganaug.files import check_writable
 from ganaug.gallery import preview
@@ -115,6 +116,7 @@ def recipe_for_generator(generator: str, *, name: str, words: Iterable[str] = ()
     return Recipe(name, generator, {}, "unknown", method, method_settings(method, given))
 
 
+@own_defaults
 def make_pack(
     recipe: Recipe,
     out: str | Path,

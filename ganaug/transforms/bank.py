@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ganaug.devices import default_device
+from ganaug.devices import default_device, own_defaults
 from ganaug.draws import seeded
 from ganaug.errors import BankError
 from ganaug.files import replacing
@@ -58,6 +58,7 @@ class LatentBank:
         self.path = Path(path)
         self._open()
 
+    @own_defaults
     def _open(self) -> None:
         if not self.path.is_file():
             part = _scratch(self.path)
@@ -102,12 +103,14 @@ class LatentBank:
     def __repr__(self) -> str:
         return f"LatentBank({str(self.path)!r}, {len(self)} images of {self.num_classes} classes)"
 
+    @own_defaults
     def draw(self, classes: Tensor, *, rng: torch.Generator | None = None) -> Tensor:
         """Entries ``(N,)`` drawn at random, one of each class ``(N,)``."""
         starts, stops = self._starts[classes], self._starts[classes + 1]
         return starts + (torch.rand(len(classes), generator=rng) * (stops - starts)).long()
 
     @classmethod
+    @own_defaults
     def build(
         cls,
         pack: str | Path | DirectionPack,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ganaug.images import in_channels
 from ganaug.inversion.domain import looked_at, refuse_if_foreign
 from ganaug.packs import DirectionPack
 from ganaug.packs.domain import ENOUGH
@@ -30,7 +31,9 @@ class DomainGate:
         """
         if self.open or not len(images):
             return
-        descriptions, errors, _ = looked_at(self.pack, images.detach()[: ENOUGH - len(self._errors)])
+        descriptions, errors, _ = looked_at(
+            self.pack, in_channels(images.detach(), self.pack.generator.channels)[: ENOUGH - len(self._errors)]
+        )
         if len(self._errors):
             descriptions, errors = torch.cat([self._descriptions, descriptions]), torch.cat([self._errors, errors])
         refuse_if_foreign(self.pack, descriptions, errors)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
-from ganaug.devices import default_device
+from ganaug.devices import default_device, own_defaults
 from ganaug.draws import seeded
 from ganaug.errors import FileError, TransformError
 from ganaug.files import read_json, replacing, write_json
@@ -42,6 +42,7 @@ class Augmented:
     skipped: dict[Path, str]
 
 
+@own_defaults
 def augment_folder(
     images: str | Path,
     out: str | Path,

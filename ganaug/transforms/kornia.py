@@ -10,13 +10,15 @@ import torch
 from kornia.augmentation import IntensityAugmentationBase2D
 from torch import Tensor
 
+from ganaug.devices import own_defaults
 from ganaug.errors import TransformError
-from ganaug.images import check_unit_range, from_unit, to_unit
+from ganaug.images import check_unit_range, from_unit, in_channels, to_unit
 from ganaug.inversion import invert_resized
 from ganaug.packs import DirectionPack
 from ganaug.transforms.choice import BLENDS, Choice, Magnitude, check_probability
 from ganaug.transforms.domain import DomainGate
 from ganaug.transforms.functional import inverted, offsets
+from ganaug.transforms.inputs import channel_advice
 from ganaug.transforms.latent_shift import DEFAULT_PACK
 
 
@@ -38,7 +40,8 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         keepdim: keep the input's shape, ``(C, H, W)`` included.
 
     Shape:
-        - input: ``(C, H, W)`` or ``(B, C, H, W)`` float in [0, 1]
+        - input: ``(C, H, W)`` or ``(B, C, H, W)`` float in [0, 1]; C is the generator's, or 1: grey images are shifted
+          in colour by a generator of colour, and come out grey
         - output: ``(B, C, H, W)``
 
     Raises:
@@ -56,6 +59,7 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         True
     """
 
+    @own_defaults
     def __init__(
         self,
         direction: str | int | Sequence[str | int],
@@ -84,19 +88,21 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         self._domain_gate = DomainGate(self.pack) if check_domain else None
         self.flags = {"direction": direction, "magnitude": magnitude, "blend": blend, "num_ops": num_ops}
 
+    @own_defaults
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
         indices, magnitudes = self._choice.draw(1 if self.same_on_batch else batch_shape[0])
         shape = (batch_shape[0], *indices.shape[1:])
         return {"indices": indices.expand(shape).clone(), "magnitudes": magnitudes.expand(shape).clone()}
 
+    @own_defaults
     def apply_transform(
         self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
     ) -> Tensor:
         generator = self.pack.generator
-        if input.shape[1] != generator.channels:
+        if input.shape[1] not in (1, generator.channels):
             raise TransformError(
                 f"pack {self.pack.name!r} draws images of {generator.channels} channel(s), got {input.shape[1]} in a "
-                f"batch of shape {tuple(input.shape)}."
+                f"batch of shape {tuple(input.shape)}. {channel_advice(input.shape, generator.channels)}"
             )
         check_unit_range(input)
         if self._domain_gate is not None and not self._domain_gate.open:
@@ -107,12 +113,12 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         if not len(rows):
             return input
         here = rows.to(input.device)
-        images = to_unit(input[here])
+        images = in_channels(to_unit(input[here]), generator.channels)
         latents, labels = invert_resized(self.pack, images)
         shift = offsets(self.pack.directions, params["indices"].cpu()[rows], params["magnitudes"].cpu()[rows])
         generator, _ = self.pack.networks(input.device)
         shifted = inverted(generator, images, latents, shift.to(input.device), labels, blend=flags["blend"])
-        return input.index_copy(0, here, from_unit(shifted, input.dtype))
+        return input.index_copy(0, here, from_unit(in_channels(shifted, input.shape[1]), input.dtype))
 
     def _refuse(self, *args: Any, **kwargs: Any) -> Any:
         raise TransformError(

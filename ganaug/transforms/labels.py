@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import torch
 from torch import Tensor
+from torchvision import tv_tensors
 
 from ganaug.errors import TransformError
 from ganaug.images import plain
 from ganaug.inversion import Latents
+from ganaug.transforms.names import ClassNames
 
 LabelsGetter = str | Callable[[Any], Any] | None
+
+_KEYS = "target targets y class_id class_ids class_idx class_index cls class classes category_id category categories"
+USUAL_KEYS = tuple(_KEYS.split())
+"""Where data sets keep labels that no key with ``label`` in it holds; the first of them that is there."""
+IGNORED = 255
+"""Besides negative numbers, the label that data sets give to what should be ignored."""
 
 
 def check_labels_getter(getter: LabelsGetter) -> LabelsGetter:
@@ -27,32 +36,52 @@ def check_labels_getter(getter: LabelsGetter) -> LabelsGetter:
 def find_labels(sample: Any, getter: LabelsGetter = "default") -> Any:
     """What stands where labels stand in a sample, or None.
 
-    By default they stand where ``v2.CutMix`` looks for them: the second item of a tuple or list, or, where that or the
-    sample itself is a dictionary, its key ``labels``, else the first with ``label`` in it, in capitals or not.
+    By default they stand where ``v2.CutMix`` looks for them: the second item of a tuple or list (the first that is no
+    image, if the second is one), or, where that or the sample itself is a dictionary, its key ``labels``, else the
+    first with ``label`` in it, in capitals or not; and, where there is none, a key of :data:`USUAL_KEYS`.
     """
     if getter is None or callable(getter):
         return None if getter is None else getter(sample)
     if isinstance(sample, (tuple, list)):
-        sample = sample[1] if len(sample) > 1 else None
+        sample = next((item for item in sample[1:] if not _is_image(item)), None)
         if not isinstance(sample, Mapping):
             return None if isinstance(sample, Latents) else sample
     if not isinstance(sample, Mapping):
         return None
-    keys = [key for key in sample if isinstance(key, str)]
-    likely = [key for key in keys if key.lower() == "labels"] + [key for key in keys if "label" in key.lower()]
+    keys = {key.lower(): key for key in reversed(list(sample)) if isinstance(key, str)}
+    likely = [keys[name] for name in ("labels",) if name in keys]
+    likely += [key for key in sample if isinstance(key, str) and "label" in key.lower()]
+    likely += [keys[name] for name in USUAL_KEYS if name in keys]
     return sample[likely[0]] if likely else None
 
 
+def _is_image(item: Any) -> bool:
+    """Whether something can only be an image, a batch or a list of them."""
+    if isinstance(item, (list, tuple)):
+        return len(item) > 0 and all(map(_is_image, item))
+    if isinstance(item, (PIL.Image.Image, tv_tensors.Image)):
+        return True
+    return isinstance(item, (Tensor, np.ndarray)) and item.ndim >= 3
+
+
 def checked_classes(
-    labels: Any, count: int, num_classes: int, *, needed_by: str | None = None, mixed: bool = False
+    labels: Any,
+    count: int,
+    num_classes: int,
+    *,
+    needed_by: str | None = None,
+    mixed: bool = False,
+    names: ClassNames | None = None,
 ) -> Tensor | None:
-    """Classes ``(count,)`` int64 of labels, or None where none came or the generator takes none.
+    """The generator's classes ``(count,)`` int64 of labels, or None where none came or the generator takes none.
 
     Args:
         labels: ``(count,)`` integers in ``[0, num_classes)`` as a tensor, an array or a list, an integer beside one
-            image, or ``(count, num_classes)`` soft ones, of which the likeliest class is taken.
+            image, ``(count, num_classes)`` soft ones, of which the likeliest class is taken, or one-hot rows of any
+            type; with ``names`` also words.
         needed_by: who can't do without labels.
         mixed: whether soft labels may be of several classes.
+        names: what the labels are called, and which classes of the generator's they are.
 
     Raises:
         TransformError: labels that are missing where they are needed, or are no such classes.
@@ -64,28 +93,135 @@ def checked_classes(
         )
     if labels is None or num_classes == 0:
         return None
+    names = ClassNames(None, None, num_classes, "the generator") if names is None else names
+    if type(labels) is int and count == 1 and 0 <= labels < num_classes and names.table is None:
+        return torch.tensor([labels])  # the usual one, beside one image of thousands
+    if names.speaks and (words := words_of(labels)):
+        labels = names.numbers(words)
     classes = _as_tensor(labels)
     if not isinstance(classes, Tensor):
         raise TransformError(
             f"the labels should be a tensor, an array or a list of integers, or an integer beside one image; got "
-            f"{labels!r:.80}. Say where they are with labels_getter=..., or with None that there are none."
+            f"{labels!r:.80}. Say where they are with labels_getter=..., or with None that there are none. Names of "
+            "classes need a pack that knows them, or classes=[...], the data set's names in the order of its labels."
         )
+    return names.drawn_as(_indices(classes, count, names.num_labels(num_classes), mixed=mixed))
+
+
+def _indices(classes: Tensor, count: int, num_classes: int, *, mixed: bool) -> Tensor:
+    """Class indices ``(count,)`` int64 of a tensor of labels in any form."""
     got = f"{classes.dtype} of shape {tuple(classes.shape)}"
     wanted = (
         f"class indices of shape ({count},) from 0 to {num_classes - 1}, or soft labels of shape "
         f"({count}, {num_classes})"
     )
     is_soft = classes.is_floating_point()
-    if classes.ndim < (2 if is_soft else 1):
+    in_rows = is_soft or classes.ndim > 1 or (count == 1 != num_classes == len(torch.atleast_1d(classes)))
+    if classes.ndim < (2 if in_rows else 1):
         classes = classes[None]
-    if classes.shape != ((count, num_classes) if is_soft else (count,)) or classes.dtype == torch.bool:
-        raise TransformError(f"the labels should be {wanted}; got {got}.")
+    if classes.shape != ((count, num_classes) if in_rows else (count,)) or (
+        classes.is_complex() or (classes.dtype == torch.bool and not in_rows)
+    ):
+        raise TransformError(
+            f"the labels should be {wanted}; got {got}. If they stand elsewhere in the sample, say where with "
+            "labels_getter=..., or with None that there are none."
+        )
     if is_soft:
         return _likeliest(classes, mixed=mixed)
+    if in_rows:
+        if not (((classes == 0) | (classes == 1)).all() and (classes.sum(1) == 1).all()):
+            raise TransformError(f"one-hot labels should have a single 1 in each row; got {got} with other rows.")
+        return classes.int().argmax(1)
     low, high = (int(bound) for bound in torch.aminmax(classes)) if count else (0, 0)
     if low < 0 or high >= num_classes:
-        raise TransformError(f"the labels should be {wanted}; got values from {low} to {high}.")
+        ignored = (
+            f" Negative labels and {IGNORED} stand for images to be ignored: leave them out (keep = (labels >= 0) & "
+            f"(labels != {IGNORED}); images[keep], labels[keep]), or give the classes to draw with labels_getter=... "
+            '(with source="invert" and labels_getter=None the encoder reads them).'
+            if low < 0 or high == IGNORED
+            else ""
+        )
+        raise TransformError(f"the labels should be {wanted}; got values from {low} to {high}.{ignored}")
     return classes.long()
+
+
+def words_of(labels: Any) -> list[str]:
+    """The words that labels are, if they are nothing else."""
+    if isinstance(labels, str):
+        return [str(labels)]
+    if isinstance(labels, np.ndarray) and labels.ndim == 1 and labels.dtype.kind in "UO":
+        labels = labels.tolist()
+    if isinstance(labels, (list, tuple)) and labels and all(isinstance(label, str) for label in labels):
+        return [str(label) for label in labels]
+    return []
+
+
+def refuse_unclear_labels(sample: Any, count: int, num_classes: int, *, single: bool, names: ClassNames) -> None:
+    """``TransformError`` if in a sample in which no labels were found something stands that might be labels.
+
+    Integers, one for each image, one-hot or soft rows, and names of classes might, unless their key says that they are
+    something else, such as an index or a width.
+    """
+    num_labels = names.num_labels(num_classes)
+
+    def looked_through(part: Any, path: str) -> str | None:
+        if _resembles(part, count, num_labels, single=single, names=names):
+            return path
+        inside: Sequence[tuple[Any, Any]] = ()
+        if isinstance(part, Mapping):
+            inside = [(key, value) for key, value in part.items() if not _says_other(key)]
+        elif isinstance(part, (list, tuple)) and any(
+            isinstance(one, (Tensor, np.ndarray, Mapping, list, tuple, PIL.Image.Image)) or one is None for one in part
+        ):
+            inside = list(enumerate(part))
+        found = (looked_through(value, f"{path}[{key!r}]") for key, value in inside)
+        return next(filter(None, found), None)
+
+    if isinstance(sample, (tuple, list, Mapping)) and (place := looked_through(sample, "sample")):
+        getter = place.replace("sample", "lambda sample: sample", 1)
+        raise TransformError(
+            f"no labels were found where they usually stand, but {place} might be labels. If it is, pass "
+            f"labels_getter={getter}; if not, labels_getter=None says that there are none."
+        )
+
+
+_WORDS = """
+id ids idx index indices path paths file files filename filenames name names size sizes height width weight weights
+area seed epoch step time timestamp fold split length count num
+"""
+OTHER = frozenset(_WORDS.split())
+"""Words of keys whose integers are no labels."""
+
+
+def _says_other(key: Any) -> bool:
+    return isinstance(key, str) and not OTHER.isdisjoint(key.lower().replace("-", "_").split("_"))
+
+
+def _resembles(part: Any, count: int, num_labels: int, *, single: bool, names: ClassNames) -> bool:
+    if isinstance(part, (Latents, tv_tensors.TVTensor)):
+        return False
+    if words := words_of(part):
+        return len(words) == count and all(map(names.is_name, words))
+    if isinstance(part, numbers.Integral):
+        return single and not isinstance(part, bool)
+    if isinstance(part, (list, tuple)) and not all(map(_is_row, part)):
+        return False
+    values = _as_tensor(part)
+    if not isinstance(values, Tensor) or values.is_complex():
+        return False
+    if values.dtype == torch.bool:
+        values = values.float()  # one-hot rows
+    if values.is_floating_point():
+        shapes = [(count, num_labels)] + [(num_labels,)] * single
+        return values.shape in shapes and bool((values >= 0).all() and ((values.sum(-1) - 1).abs() < 0.02).all())
+    return values.shape in [(count,), (count, num_labels)] + [(), (num_labels,)] * single
+
+
+def _is_row(part: Any) -> bool:
+    """Whether something in a list may be one label: an integer, or the numbers of a row."""
+    if isinstance(part, (list, tuple)):
+        return all(isinstance(one, numbers.Real) for one in part)
+    return isinstance(part, numbers.Integral) or (isinstance(part, Tensor) and part.ndim == 0)
 
 
 def _likeliest(soft: Tensor, *, mixed: bool) -> Tensor:
@@ -112,10 +248,10 @@ def _as_tensor(labels: Any) -> Any:
     if isinstance(labels, Tensor):
         return plain(labels)
     if isinstance(labels, numbers.Integral) and not isinstance(labels, bool):
-        return torch.tensor(int(labels))
+        return torch.tensor(int(labels), device="cpu")
     if isinstance(labels, (list, tuple, np.ndarray)):
         try:
-            return torch.as_tensor(np.asarray(labels))
+            return torch.as_tensor(np.asarray(labels), device="cpu")
         except (TypeError, ValueError):
             return labels
     return labels

@@ -8,25 +8,29 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import PIL.Image
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten  # torchvision's own; torch has no public one
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from ganaug.devices import own_defaults
 from ganaug.draws import seeded
 from ganaug.errors import TransformError
-from ganaug.images import as_batch, check_unit_range, like
-from ganaug.inversion import Latents
+from ganaug.images import as_batch, in_channels, like
 from ganaug.packs import DirectionPack
 from ganaug.transforms.bank import LatentBank
 from ganaug.transforms.choice import BLENDS, Choice, Magnitude, check_probability
 from ganaug.transforms.domain import DomainGate
-from ganaug.transforms.labels import check_labels_getter, checked_classes, find_labels
-from ganaug.transforms.sources import SOURCES, Source, choose_source, sources_of_bank, sources_of_pack
+from ganaug.transforms.inputs import checked_batch, find_images, find_latents, refuse_plain_latents
+from ganaug.transforms.labels import check_labels_getter, checked_classes, find_labels, refuse_unclear_labels
+from ganaug.transforms.names import ClassNames
+from ganaug.transforms.sources import SOURCES, Inversions, choose_source, sources_of_bank, sources_of_pack
 
 DEFAULT_PACK = "digits"
+UNSUPPORTED = tuple(
+    getattr(tv_tensors, name) for name in ("BoundingBoxes", "KeyPoints", "Mask", "Video") if hasattr(tv_tensors, name)
+)
 
 
 class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no types, so its classes are Any
@@ -62,17 +66,29 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
         bank: a :class:`LatentBank`, or the path of one: images shifted beforehand are served from it.
         check_domain: compare the first 64 images with those that the pack is for, and refuse images of another kind;
             packs without an encoder do not know their kind.
-        return_params: return ``(output, params)`` with what was done to each image, see :meth:`make_params`.
+        return_params: return ``(output, params)`` with what was done to each image, see :meth:`make_params`; with
+            ``views`` a list of such params, one for each view.
         labels_getter: how the labels are found in the input, as in ``v2.CutMix``: ``"default"`` takes the second
-            item or a label-like key; a callable gets the input and returns them; None says that there are none.
+            item, a label-like key, or one of those that data sets use (``target``, ``y``, ``class``, ...); a callable
+            gets the input and returns them; None says that there are none.
+        classes: names of the data set's classes, in the order of its labels (torchvision's ``dataset.classes``). Labels
+            then are places in this list, or names in it, and are drawn as the generator's classes of the same names
+            (whatever their capitals), or of the same numbers where the generator's have no names.
+        views: shift all images of a sample, each by draws of its own and with the same labels. Without it a second
+            image is refused.
 
     Shape:
-        - images: ``(N, C, H, W)`` or ``(C, H, W)``, uint8 in [0, 255] or float in [0, 1], C as the generator's, or a
-          PIL image (RGB or L). Other sizes than the generator's are resampled. The output has the same type, shape,
-          dtype and device.
-        - labels: ``(N,)`` integers in ``[0, num_classes)`` (a tensor, an array or a list), or ``(N, num_classes)`` soft
-          ones; an integer beside one image. Soft labels must be one-hot for ``sample`` (place LatentShift before
-          MixUp); ``invert`` takes the likeliest class.
+        - images: ``(N, C, H, W)`` or ``(C, H, W)``, uint8 in [0, 255] or float in [0, 1], or a PIL image (RGB or L), or
+          a list of single ones, of any sizes, with a list of labels (``{"image": [...], "label": [...]}``, as
+          ``datasets.Dataset.with_transform`` gives them). C is the generator's, or 1: grey images are shifted in
+          colour by a generator of colour and come out grey. Other sizes than the generator's are resampled. The output
+          has the same type, mode, shape, dtype and device.
+        - labels: ``(N,)`` integers in ``[0, num_classes)`` (a tensor, an array or a list), names, or ``(N,
+          num_classes)`` soft or one-hot ones; an integer beside one image. Soft labels must be one-hot for ``sample``
+          (place LatentShift before MixUp); ``invert`` takes the likeliest class.
+
+    What stands in a sample and might be meant otherwise is refused: a second image, labels that can't be found beside a
+    class-conditional generator, labels that mean "ignore this" (negative, 255), latents that are no :class:`Latents`.
 
     Raises:
         TransformError: (a ``ValueError``) arguments or inputs that don't fit the pack; the message says what came and
@@ -87,6 +103,7 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
         >>> shifted, labels = shift(images, labels)
     """
 
+    @own_defaults
     def __init__(
         self,
         direction: str | int | Sequence[str | int] | None = None,
@@ -102,6 +119,8 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
         check_domain: bool = True,
         return_params: bool = False,
         labels_getter: str | Callable[[Any], Any] | None = "default",
+        classes: Sequence[str] | None = None,
+        views: bool = False,
     ) -> None:
         super().__init__()
         self.p = check_probability(p)
@@ -112,6 +131,7 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
         self.direction, self.magnitude, self.source, self.blend = direction, magnitude, source, blend
         self.num_ops, self.weights, self.return_params = num_ops, weights, return_params
         self.labels_getter = check_labels_getter(labels_getter)
+        self.classes, self.views = classes, views
         self.bank = bank if bank is None or isinstance(bank, LatentBank) else LatentBank(bank)
         self.pack: DirectionPack | None = None
         self._domain_gate: DomainGate | None = None
@@ -123,6 +143,7 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
                     'magnitude, num_ops and source="invert" cannot be given with it.'
                 )
             self._sources = sources_of_bank(self.bank)
+            self._names = self._class_names()
             return
         if direction is None:
             raise TransformError('give a direction (a name, an index, a list, or "any") or a bank.')
@@ -132,6 +153,11 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
         choice = Choice(self.pack, direction, num_ops=num_ops, weights=weights, magnitude=magnitude)
         self._sources = sources_of_pack(choice, source, blend=blend)
         self._domain_gate = DomainGate(self.pack) if check_domain else None
+        self._names = self._class_names()
+
+    def _class_names(self) -> ClassNames:
+        source = self._sources["auto"]
+        return ClassNames(self.classes, source.class_names, source.num_classes, source.title)
 
     def extra_repr(self) -> str:
         if self.pack is None:
@@ -142,21 +168,42 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
             f", {name}={getattr(self, name)!r}" for name, usual in given.items() if getattr(self, name) != usual
         )
 
+    @own_defaults
     def forward(self, *inputs: Any) -> Any:
         sample = inputs if len(inputs) > 1 else inputs[0]
         flat, spec = tree_flatten(sample)
         self.check_inputs(flat)
-        place = _place_of_image(flat)
-        image = flat[place]
-        batch = _checked_batch(image, self._sources["auto"])
+        labels = find_labels(sample, self.labels_getter)
+        found = find_images(sample, flat, labels, views=self.views)
+        all_latents, all_params = find_latents(flat, len(found)), []
+        for (place, image), latents in zip(found, all_latents, strict=True):
+            params = self._params_of(image, labels, latents, sample, flat)
+            shifted = self.transform(image, params)
+            if isinstance(image, list):
+                flat[place : place + len(image)] = shifted
+            else:
+                flat[place] = shifted
+            all_params.append(params)
+        output = tree_unflatten(flat, spec)
+        return (output, all_params if self.views else all_params[0]) if self.return_params else output
+
+    def _params_of(self, image: Any, labels: Any, latents: Any, sample: Any, flat: list[Any]) -> dict[str, Any]:
+        """Check one image, batch or list of images of a sample, and draw what is done to it."""
+        usual = self._sources["auto"]
+        batch = checked_batch(image, usual)
         if self._domain_gate is not None and not self._domain_gate.open:
             self._domain_gate.check(batch)
-        labels = find_labels(sample, self.labels_getter)
-        latents = next((item for item in flat if isinstance(item, Latents)), None)
+        single = not isinstance(image, list) and not (isinstance(image, Tensor) and image.ndim == 4)
+        inverts = self._sources.get("invert")
+        if isinstance(inverts, Inversions) and latents is None and self.source != "sample" and inverts.pack.has_encoder:
+            num_labels = self._names.num_labels(usual.num_classes)
+            refuse_plain_latents(sample, flat, labels, len(batch), inverts, single=single, num_labels=num_labels)
+        if labels is None and usual.num_classes and self.labels_getter is not None:
+            refuse_unclear_labels(sample, len(batch), usual.num_classes, single=single, names=self._names)
         source = choose_source(
             self._sources,
             self.source,
-            is_batch=isinstance(image, Tensor) and image.ndim == 4,
+            is_batch=not single,
             has_labels=labels is not None,
             has_latents=latents is not None,
         )
@@ -166,22 +213,19 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
             source.num_classes,
             needed_by=source.title if source.needs_labels else None,
             mixed=not source.needs_labels,
+            names=self._names,
         )
-        params = self.make_params([batch, classes, latents], source=source.name)
-        flat[place] = self.transform(image, params)
-        output = tree_unflatten(flat, spec)
-        return (output, params) if self.return_params else output
+        return self.make_params([batch, classes, latents], source=source.name)
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
-        names = ("BoundingBoxes", "KeyPoints", "Mask", "Video")
-        unsupported = tuple(getattr(tv_tensors, name) for name in names if hasattr(tv_tensors, name))
         for item in flat_inputs:
-            if isinstance(item, unsupported):
+            if isinstance(item, UNSUPPORTED):
                 raise TransformError(
                     f"LatentShift changes whole images, so a {type(item).__name__} in the sample might no longer fit. "
                     "Apply it to images and class labels only."
                 )
 
+    @own_defaults
     def make_params(self, flat_inputs: list[Any], *, source: str | None = None) -> dict[str, Any]:
         """Draw what is done to each of N images, and find the latents that it takes.
 
@@ -194,8 +238,8 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
             ``source``; on the CPU ``replace`` ``(N,)`` bool, which images are shifted, ``indices`` ``(N,)`` of their
             directions (-1 elsewhere), ``magnitudes`` ``(N,)`` (0 elsewhere), both ``(N, num_ops)`` where that is more
             than one; ``latents`` ``(N, latent_dim)`` before the shift: fresh ones, stored ones, or those that inversion
-            finds (0 elsewhere), or from a bank ``entries`` ``(N,)``; and ``classes`` ``(N,)``, as they came, or as the
-            encoder reads them (-1 elsewhere).
+            finds (0 elsewhere), or from a bank ``entries`` ``(N,)``; and ``classes`` ``(N,)``, the
+            generator's, as they came, or as the encoder reads them (-1 elsewhere). All but ``source`` are tensors.
 
         Raises:
             TransformError: no such source, or latents of another shape.
@@ -212,59 +256,34 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
             params[name] = params[name].where(where, elsewhere)
         return {"source": chosen.name, "replace": replace, **params}
 
+    @own_defaults
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """The batch, or the one image, with the images that ``params`` says shifted; ``params`` stays as it is."""
+        """The batch, list or image, with the images that ``params`` says shifted; ``params`` stays as it is."""
+        if isinstance(inpt, list):
+            return self._transform_list(inpt, params)
         rows = params["replace"].nonzero().squeeze(1)
         if not len(rows):
             return inpt
-        batch = as_batch(inpt)
+        batch, source = as_batch(inpt), self._sources[params["source"]]
         here = rows.to(batch.device)
-        shifted = self._sources[params["source"]].images(params, rows, batch[here])
+        shifted = source.images(params, rows, in_channels(batch[here], source.channels))
+        shifted = in_channels(shifted, batch.shape[1])
         output = shifted if len(rows) == len(batch) else batch.index_copy(0, here, shifted)
         return like(output, inpt)
 
-
-def _place_of_image(flat: Sequence[Any]) -> int:
-    """Where the image, or the batch of images, is among the parts of a sample, by the rule of all v2 transforms: a
-    plain tensor is one only if it is the first and there is no PIL image and no ``tv_tensors.Image``."""
-    places = [
-        place
-        for place, item in enumerate(flat)
-        if isinstance(item, (PIL.Image.Image, tv_tensors.TVTensor)) and not isinstance(item, Latents)
-    ]
-    if not any(isinstance(flat[place], (PIL.Image.Image, tv_tensors.Image)) for place in places):
-        places += [place for place, item in enumerate(flat) if v2.functional.is_pure_tensor(item)][:1]
-    if len(places) != 1:
-        raise TransformError(
-            f"LatentShift takes one image, or one batch of images, in a sample; found {len(places)} in a sample of "
-            f"{', '.join(type(item).__name__ for item in flat) or 'nothing'}."
-        )
-    return places[0]
-
-
-def _checked_batch(image: Any, source: Source) -> Tensor:
-    """The image or batch as ``(N, C, H, W)``, if the source has images of its channels."""
-    if isinstance(image, PIL.Image.Image) and image.mode not in ("RGB", "L"):
-        raise TransformError(
-            f"a PIL image should have mode RGB or L, got {image.mode}. Convert it first: "
-            f"image.convert({'RGB' if source.channels == 3 else 'L'!r})."
-        )
-    if isinstance(image, Tensor) and image.ndim not in (3, 4):
-        raise TransformError(
-            f"expected a batch of images of shape (N, {source.channels}, H, W) or one image of shape "
-            f"({source.channels}, H, W), got a tensor of shape {tuple(image.shape)}."
-        )
-    batch = as_batch(image)
-    if batch.shape[1] != source.channels:
-        got = f"a tensor of shape {tuple(image.shape)}" if isinstance(image, Tensor) else "a PIL image"
-        raise TransformError(
-            f"{source.title} draws images of {source.channels} channel(s), got {batch.shape[1]} in {got}. "
-            f"Convert images first with {'v2.RGB()' if source.channels == 3 else 'v2.Grayscale()'}."
-        )
-    if 0 in batch.shape[2:]:
-        raise TransformError(f"the images have no pixels: shape {tuple(batch.shape)}.")
-    check_unit_range(batch)
-    return batch
+    def _transform_list(self, images: list[Any], params: dict[str, Any]) -> list[Any]:
+        """Images of any sizes, those of one kind drawn at once."""
+        kinds: dict[Any, list[int]] = {}
+        for row in params["replace"].nonzero().squeeze(1).tolist():
+            batch = as_batch(images[row])
+            kinds.setdefault((batch.shape, batch.dtype, batch.device), []).append(row)
+        output = list(images)
+        for rows in kinds.values():
+            theirs = {name: value[rows] if isinstance(value, Tensor) else value for name, value in params.items()}
+            shifted = self.transform(torch.cat([as_batch(images[row]) for row in rows]), theirs)
+            for row, one in zip(rows, shifted.split(1), strict=True):
+                output[row] = like(one, images[row])
+        return output
 
 
 def _rank_generator() -> torch.Generator | None:

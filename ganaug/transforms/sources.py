@@ -12,13 +12,19 @@ import torch
 from torch import Tensor
 
 from ganaug.errors import TransformError
-from ganaug.images import from_unit, plain, resized, to_unit
+from ganaug.images import from_unit, in_channels, plain, resized, to_unit
 from ganaug.inversion import invert_resized
 from ganaug.transforms.bank import LatentBank
 from ganaug.transforms.choice import Choice
 from ganaug.transforms.functional import inverted, offsets, sampled
+from ganaug.transforms.names import Names
 
 SOURCES = ("auto", "sample", "invert")
+
+
+def unknown(count: int) -> Tensor:
+    """Classes ``(count,)`` that nobody knows."""
+    return torch.full((count,), -1)
 
 
 class Samples:
@@ -30,6 +36,8 @@ class Samples:
         self.choice, self.pack = choice, choice.pack
         self.title = f"pack {self.pack.name!r}"
         self.channels, self.num_classes = self.pack.generator.channels, self.pack.generator.num_classes
+        self.image_size = self.pack.generator.image_size
+        self.class_names: Names = getattr(self.pack.generator, "class_names", None)
 
     def make_params(
         self,
@@ -41,22 +49,23 @@ class Samples:
         rng: torch.Generator | None = None,
     ) -> dict[str, Any]:
         """``indices`` and ``magnitudes`` as :meth:`Choice.draw` gives them, ``latents`` ``(N, latent_dim)``, and
-        ``classes`` ``(N,)`` or None as they came."""
+        ``classes`` ``(N,)`` as they came, -1 where none did."""
         count = len(images)
         indices, magnitudes = self.choice.draw(count, rng=rng)
         fresh = self.pack.generator.sample_latents(count, rng=torch.default_generator if rng is None else rng)
+        classes = unknown(count) if classes is None else classes
         return {"indices": indices, "magnitudes": magnitudes, "latents": fresh.cpu(), "classes": classes}
 
     def images(self, params: Mapping[str, Any], rows: Tensor, images: Tensor) -> Tensor:
         """The images ``(M, C, H, W)`` of the rows ``(M,)`` that replace those given; same size, dtype and device."""
         device = images.device
-        if params["classes"] is None:
+        classes = params["classes"][rows.to(params["classes"].device)]
+        if classes.device.type == "cpu" and (classes < 0).any():
             raise TransformError("fresh images need classes, and the params hold none: make_params([images, classes]).")
         generator, _ = self.pack.networks(device)
         shift = offsets(self.pack.directions, params["indices"][rows], params["magnitudes"][rows])
-        labels = params["classes"].to(device)[rows.to(device)]
         latents = params["latents"][rows].to(device)
-        drawn = sampled(generator, latents, shift.to(device), labels, size=images.shape[-2:])
+        drawn = sampled(generator, latents, shift.to(device), classes.to(device), size=images.shape[-2:])
         return from_unit(drawn, images.dtype)
 
 
@@ -73,6 +82,8 @@ class Inversions:
         self.choice, self.pack, self.blend = choice, choice.pack, blend
         self.title = f"pack {self.pack.name!r}"
         self.channels, self.num_classes = self.pack.generator.channels, self.pack.generator.num_classes
+        self.image_size = self.pack.generator.image_size
+        self.class_names: Names = getattr(self.pack.generator, "class_names", None)
 
     def make_params(
         self,
@@ -92,11 +103,12 @@ class Inversions:
         if len(rows) and (stored is None or (classes is None and self.num_classes)):
             here = rows.to(images.device)
             given = None if classes is None else classes.to(images.device)[here]
-            found, read = invert_resized(self.pack, images[here], given)
+            found, read = invert_resized(self.pack, in_channels(images[here], self.channels), given)
             if stored is None:
                 known[rows] = found.cpu()
             if classes is None and read is not None:
-                classes = torch.full((count,), -1).index_copy(0, rows, read.cpu())
+                classes = unknown(count).index_copy(0, rows, read.cpu())
+        classes = unknown(count) if classes is None else classes
         return {"indices": indices, "magnitudes": magnitudes, "latents": known, "classes": classes}
 
     def images(self, params: Mapping[str, Any], rows: Tensor, images: Tensor) -> Tensor:
@@ -105,7 +117,7 @@ class Inversions:
         generator, _ = self.pack.networks(device)
         shift = offsets(self.pack.directions, params["indices"][rows], params["magnitudes"][rows])
         classes = params["classes"]
-        labels = classes.to(device)[rows.to(device)] if self.num_classes and classes is not None else None
+        labels = classes.to(device)[rows.to(device)] if self.num_classes else None
         latents = params["latents"][rows].to(device, torch.float32)
         shifted = inverted(generator, to_unit(images), latents, shift.to(device), labels, blend=self.blend)
         return from_unit(shifted, images.dtype)
@@ -118,7 +130,7 @@ class Inversions:
                 f"stored latents should have shape {shape} for {self.title}, got {tuple(rows.shape)}. "
                 "They belong to another generator; run ganaug invert again."
             )
-        return rows.cpu().clone()
+        return rows.to("cpu", torch.float32, copy=True)
 
 
 class Bank:
@@ -130,6 +142,8 @@ class Bank:
         self.bank = bank
         self.title = f"bank {str(bank.path)!r}"
         self.channels, self.num_classes = bank.channels, bank.num_classes
+        self.image_size = bank.images.shape[-1]
+        self.class_names: Names = getattr(bank, "class_names", None)
 
     def make_params(
         self,

@@ -168,3 +168,18 @@ def test_subfolders_are_matched_with_classes_by_name(folder, inverting_pack):
         invert_folder(folder, inverting_pack, show_progress=False)
     invert_folder(folder, inverting_pack, classes=names, show_progress=False)
     assert InvertedFolder(folder, inverting_pack).drawn_as == [2, 2, 7, 7, 5, 5]
+
+
+def test_transforms_of_image_and_target_alone_as_torchvision_takes_them(folder, inverting_pack):
+    invert_folder(folder, inverting_pack, classes=[], show_progress=False)
+    shift = LatentShift("background", pack=inverting_pack, p=1, magnitude=2)
+    chain = v2.Compose([v2.PILToTensor(), shift, v2.Resize([16, 16])])
+    dataset = InvertedFolder(folder, inverting_pack, transform=chain, target_transform=lambda label: f"class {label}")
+    image, target = dataset[3]
+    assert image.shape == (3, 16, 16) and target == "class 1"
+    assert torch.equal(image, chain(Image.open(dataset.samples[3][0]).convert("RGB")))
+    only = InvertedFolder(folder, inverting_pack, target_transform=lambda label: -label)
+    assert isinstance(only[5][0], Image.Image) and only[5][1] == -2
+    for one in ({"transform": chain}, {"target_transform": str}):
+        with pytest.raises(ValueError, match=r"transforms, which gets \(image, class, latents\), or the other two"):
+            InvertedFolder(folder, inverting_pack, transforms=chain, **one)

@@ -168,8 +168,8 @@ def test_bad_use_of_a_bank_is_named(bank):
         shift(images)
     with pytest.raises(ValueError, match="values from 9 to 12"):
         shift(images, torch.arange(4) + 9)
-    with pytest.raises(ValueError, match=r"3 channel\(s\), got 1"):
-        shift(images[:, :1], labels)
+    with pytest.raises(ValueError, match=r"3 channel\(s\), got 2"):
+        shift(images[:, :2], labels)
     with pytest.raises(ValueError, match="cannot be given with it"):
         LatentShift("background", bank=bank)
     with pytest.raises(ValueError, match=r"num_ops.*cannot be given with it"):

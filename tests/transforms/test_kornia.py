@@ -104,6 +104,14 @@ def test_gradients_reach_the_input_where_blend_adds(inverting_pack):
     assert reconstructed.grad_fn is None or not torch.autograd.grad(reconstructed.sum(), images)[0].any()
 
 
+def test_grey_images_are_shifted_in_colour_and_come_out_grey(inverting_pack):
+    grey = photographs()[:, :1]
+    arguments = {"pack": inverting_pack, "p": 1.0, "magnitude": 3.0}
+    shifted = RandomLatentShift("background", **arguments)(grey)
+    assert shifted.shape == grey.shape and changed(grey, shifted).all()
+    torch.testing.assert_close(shifted, LatentShift("background", source="invert", **arguments)(grey))
+
+
 def test_half_precision_and_pickles(inverting_pack):
     images = photographs().half()
     shift = pickle.loads(pickle.dumps(RandomLatentShift("background", pack=inverting_pack, p=1.0)))
@@ -113,7 +121,7 @@ def test_half_precision_and_pickles(inverting_pack):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (photographs()[:, :1], r"3 channel\(s\), got 1"),
+        (photographs()[:, :2], r"3 channel\(s\), got 2 .*\[\.\.\., :1, :, :\]"),
         (photographs() * 4 - 2, r"in \[0, 1\], got values from .*before v2.Normalize"),
     ],
 )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ganaug.devices import default_device, in_channels_last
+from ganaug.devices import default_device, in_channels_last, own_defaults
 from ganaug.errors import DiscoveryError, Interrupted, SettingsError
 from ganaug.generators import Generator
 from ganaug.packs import DirectionPack
@@ -23,6 +23,7 @@ AGREE_EVERY = 5
 """In steps: how often several processes ask each other whether one of them was told to stop."""
 
 
+@own_defaults
 def discover(
     generator: Generator,
     *,

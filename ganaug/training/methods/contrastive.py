@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from ganaug.devices import autocast, default_device, in_channels_last
+from ganaug.devices import autocast, default_device, in_channels_last, own_defaults
 from ganaug.draws import draw_shifts
 from ganaug.errors import DiscoveryError, GeneratorError
 from ganaug.generators import Generator
@@ -46,6 +46,7 @@ def find(
     return contrastive(generator, **settings.to_dict(), device=device, show_progress=show_progress)
 
 
+@own_defaults
 def contrastive(
     generator: Generator,
     num_directions: int,

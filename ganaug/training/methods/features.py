@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
+from ganaug.devices import own_defaults
 from ganaug.errors import GeneratorError
 from ganaug.generators import Generator
 from ganaug.training.discovery.matrix import widened
@@ -58,6 +59,7 @@ def layer_output(generator: Generator, layer: str) -> Iterator[Callable[[Tensor,
         yield features
 
 
+@own_defaults
 @torch.no_grad()
 def affine_layers(generator: Generator, *, pairs: int = 8) -> dict[str, bool]:
     """Names of the modules that a generator runs, in order of completion, and whether each is affine in the latent.

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from ganaug.devices import own_defaults
 from ganaug.errors import GeneratorError
 from ganaug.generators import Generator
 from ganaug.settings import Settings, setting
@@ -41,6 +42,7 @@ def find(
     return ganspace(generator, **settings.to_dict(), show_progress=show_progress)
 
 
+@own_defaults
 @torch.no_grad()
 def ganspace(
     generator: Generator,

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from ganaug.devices import own_defaults
 from ganaug.errors import SettingsError
 from ganaug.generators import Generator
 from ganaug.packs import DirectionPack
@@ -71,6 +72,7 @@ def method_settings(name: str, values: dict[str, Any]) -> Settings:
     return METHODS[name].settings.from_mapping(values)
 
 
+@own_defaults
 def find_directions(
     generator: Generator,
     method: str,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ganaug.devices import own_defaults
 from ganaug.errors import GeneratorError
 from ganaug.generators import Generator
 from ganaug.settings import Settings, setting
@@ -33,6 +34,7 @@ def find(
     return sefa(generator, settings.num_directions)
 
 
+@own_defaults
 def sefa(generator: Generator, num_directions: int) -> Tensor:
     """The latent directions that a generator's first projection amplifies most.
 
@@ -59,6 +61,7 @@ def sefa(generator: Generator, num_directions: int) -> Tensor:
     return fix_signs(widened(vectors.T.flip(0)[:num_directions], within, generator.latent_dim))
 
 
+@own_defaults
 @torch.no_grad()
 def first_projection(generator: Generator) -> Tensor:
     """The weights that a generator applies to its latents first.

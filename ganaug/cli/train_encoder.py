@@ -41,7 +41,7 @@ defaults:
 def train_encoder(
     folder: Path, settings: tuple[str, ...], recipe: Path | None, images: str | None, device: str | None
 ) -> None:
-    pack = DirectionPack.from_pretrained(folder.resolve())
+    pack = DirectionPack.from_pretrained(folder)
     given = parse_settings(settings)
     words = ["ganaug", "train-encoder", str(folder), *settings]
     if recipe is not None:

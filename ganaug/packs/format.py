@@ -30,6 +30,7 @@ from ganaug.packs.direction import (
     checked_ranges,
     checked_safe_range,
 )
+from ganaug.places import kind_of
 
 if TYPE_CHECKING:
     from ganaug.packs.pack import DirectionPack
@@ -229,12 +230,19 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = read_json(path)
     except FileError as error:
-        raise PackError(f"{folder} is not a pack: {error}") from error
+        raise PackError(f"{folder} is {kind_of(folder)}, not a pack: {error}") from error
     version = config.get("format_version")
+    if version is None and "architecture" in config:
+        raise PackError(
+            f"{folder} is a generator, not a pack. Find directions in it: ganaug train --generator {folder} --out PACK "
+            "(in Python, Generator.from_pretrained loads it)."
+        )
+    if version is None:
+        raise PackError(f"{folder} is not a pack: {path} has no format_version, and was not written by ganaug.")
     if version != FORMAT_VERSION:
-        is_generator = "architecture" in config
-        remedy = "load a generator with Generator.from_pretrained" if is_generator else "a newer pack needs a newer one"
-        raise PackError(f"{path} has format_version {version!r}, this ganaug reads {FORMAT_VERSION}; {remedy}.")
+        raise PackError(
+            f"{path} has format_version {version!r}, this ganaug reads {FORMAT_VERSION}; newer packs need a newer one."
+        )
     for key, (kinds, called) in CONFIG_TYPES.items():
         if not isinstance(config.get(key), kinds):
             raise PackError(f"{path} should have {called} as {key!r}, found {config.get(key)!r:.80}.")

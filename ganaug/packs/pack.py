@@ -15,10 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganaug.errors import FileError, GeneratorError, PackError
-from ganaug.files import read_json
+from ganaug.errors import PackError
 from ganaug.generators import Encoder, Generator
-from ganaug.generators.generator import CONFIG_FILE
 from ganaug.packs.direction import (
     DEFAULT_RANGE,
     Direction,
@@ -29,7 +27,7 @@ from ganaug.packs.direction import (
     checked_safe_ranges,
 )
 from ganaug.packs.format import check_scores, checked_origin, read_pack, write_pack
-from ganaug.packs.hub import bundled_packs, find_pack, push_pack
+from ganaug.packs.hub import find_pack, loadable, push_pack
 from ganaug.packs.networks import (
     check_encoder,
     check_generator,
@@ -63,7 +61,7 @@ class DirectionPack:
         encoder: finds the latents of real images; frozen.
         encoder_method: how the encoder was made, JSON values only.
         preview: the contact sheet.
-        name: of the pack, for messages and the card.
+        name: what loads the pack (a bundled name, a folder as it was typed, a Hub id), for messages.
 
     Attributes:
         commands: what prints the figures of single directions: ``{figure: command}``.
@@ -381,7 +379,7 @@ class DirectionPack:
             PackError: the path is a file, or the pack holds what no reader would take.
         """
         folder = Path(save_directory)
-        write_pack(self, folder, called=folder.resolve().name)
+        write_pack(self, folder, called=loadable(folder))
         return folder
 
     def push_to_hub(
@@ -403,28 +401,3 @@ class DirectionPack:
             PackError: the Hub can't be reached, refuses, or takes ``repo_id`` for no name of a repository.
         """
         return push_pack(self, repo_id, private=private, token=token, revision=revision, commit_message=commit_message)
-
-
-def load_generator(name: str | Path) -> Generator:
-    """A frozen generator from a generator's folder, a bundled pack, a pack's folder, or a Hub id of either.
-
-    Raises:
-        GeneratorError: nothing of the kind is found.
-    """
-    folder = Path(name)
-    try:
-        if str(name) in bundled_packs():
-            return DirectionPack.from_pretrained(name).generator
-        if folder.is_dir() and "format_version" in read_json(folder / CONFIG_FILE):
-            return DirectionPack.from_pretrained(folder).generator
-        if not folder.is_dir():
-            try:
-                return DirectionPack.from_pretrained(name).generator
-            except PackError:
-                if "/" not in str(name):
-                    raise
-        return Generator.from_pretrained(str(name)).freeze()
-    except FileError as error:
-        raise GeneratorError(str(error)) from error
-    except PackError as error:
-        raise GeneratorError(f"no generator {str(name)!r}: {error}") from error

@@ -79,7 +79,7 @@ DAMAGE = {
     "a newer format": (_config(format_version=2), "has format_version 2, this ganaug reads 1"),
     "a generator, not a pack": (
         _config(format_version=None, architecture="sngan"),
-        "load a generator with Generator.from_pretrained",
+        "is a generator, not a pack",
     ),
     "no names": (_config(names=None), "should have an object as 'names', found None"),
     "ranges of another type": (_config(ranges="wide"), "should have a list as 'ranges', found 'wide'"),

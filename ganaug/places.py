@@ -12,6 +12,7 @@ from ganaug.files import read_json
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 CHECKPOINT_ENDINGS = (".pt", ".pth", ".tar", ".pkl", ".bin")
+UNFINISHED = "an unfinished run of ganaug train (go on with --resume)"
 LOOKED_AT = 200
 """Entries of a folder that are looked at to say what it is; no more, since a data set may have millions."""
 
@@ -29,7 +30,7 @@ def kind_of(path: Path) -> str:
     if "architecture" in config:
         return "a generator"
     if (path / "checkpoint.pt").is_file() and (path / "metrics.jsonl").is_file():
-        return "an unfinished run of ganaug train (go on with --resume)"
+        return UNFINISHED
     if (path / "index.html").is_file() and (path / ".ganaug").is_file():
         return "a page of ganaug show"
     found = [*_some(path)]

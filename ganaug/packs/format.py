@@ -20,6 +20,7 @@ from ganaug.errors import FileError, PackError
 from ganaug.files import read_bytes, read_json, tensors_of, write_json, write_safetensors
 from ganaug.generators import Encoder, Generator, ModuleGenerator
 from ganaug.generators.generator import CONFIG_FILE, WEIGHTS_FILE
+from ganaug.marks import folder_made
 from ganaug.packs.card import model_card
 from ganaug.packs.direction import (
     NOWHERE,
@@ -30,7 +31,7 @@ from ganaug.packs.direction import (
     checked_ranges,
     checked_safe_range,
 )
-from ganaug.places import kind_of
+from ganaug.places import UNFINISHED, kind_of
 
 if TYPE_CHECKING:
     from ganaug.packs.pack import DirectionPack
@@ -162,22 +163,41 @@ def write_pack(pack: DirectionPack, folder: Path, *, called: str) -> None:
     directions) last, so a reader never takes half a pack for a whole one. Files that are no pack's are left alone.
 
     Raises:
-        PackError: the path is a file, or the pack holds what no reader would take.
+        PackError: the path is a file; the folder holds no pack, but files with the names of a pack's; or the pack
+            holds what no reader would take.
     """
-    if folder.exists() and not folder.is_dir():
-        raise PackError(f"{folder} is a file; a pack is a folder.")
+    check_place(folder)
     config = pack_config(pack)
     in_pack = not pack.generator_origin and config["generator"].get("architecture") != ModuleGenerator.architecture
     generator, encoder = pack.generator if in_pack else None, pack.encoder
-    folder.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".pack-", dir=folder))
     try:
-        _write_files(pack, scratch, config, generator, encoder)
-        card = model_card(pack, called=called, architecture=config["generator"].get("architecture"))
-        (scratch / CARD_FILE).write_text(card, encoding="utf-8", errors="replace")
-        _move_in(scratch, folder)
-    finally:
-        shutil.rmtree(scratch)
+        with folder_made(folder):
+            scratch = Path(tempfile.mkdtemp(prefix=".pack-", dir=folder))
+            try:
+                _write_files(pack, scratch, config, generator, encoder)
+                card = model_card(pack, called=called, architecture=config["generator"].get("architecture"))
+                (scratch / CARD_FILE).write_text(card, encoding="utf-8", errors="replace")
+                _move_in(scratch, folder)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    except (OSError, FileError) as error:
+        raise PackError(f"the pack can't be written into {folder}: {error}") from error
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a folder into which no pack can be written without replacing what is nobody's pack.
+
+    Raises:
+        PackError: it is a file, or holds no pack, but files with the names of a pack's; one of them is named.
+    """
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise PackError(f"{folder} is a file; a pack is a folder.")
+    taken = [name for name in PACK_FILES if os.path.lexists(folder / name)]
+    if taken and not _is_pack(folder) and not _is_half_moved(folder):
+        what = "a generator" if kind_of(folder) == "a generator" else "no pack, but a file of a name that packs have"
+        raise PackError(
+            f"{folder} holds {what}: {folder / taken[0]} would be overwritten. Choose another folder, or move it away."
+        )
 
 
 def _write_files(
@@ -198,7 +218,7 @@ def _move_in(scratch: Path, folder: Path) -> None:
     """Put the files of a finished pack in place; of an older pack there, those that the new one lacks go."""
     written = {file.name for file in scratch.iterdir()}
     was_pack = _is_pack(folder)
-    for file in sorted(scratch.iterdir(), key=lambda file: file.name == CONFIG_FILE):
+    for file in sorted(scratch.iterdir(), key=lambda file: (file.name == CONFIG_FILE, file.name != DIRECTIONS_FILE)):
         os.replace(file, folder / file.name)
     for name in (ENCODER_FILE, PREVIEW_FILE):
         if was_pack and name not in written:
@@ -350,6 +370,11 @@ def _safe_ranges_to_json(pack: DirectionPack) -> list[Range | None] | None:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value.isprintable() and len(value) < 300
+
+
+def _is_half_moved(folder: Path) -> bool:
+    """Whether a training run of ganaug's was killed while its pack was put in place."""
+    return (folder / DIRECTIONS_FILE).is_file() and kind_of(folder) == UNFINISHED
 
 
 def _is_pack(folder: Path) -> bool:

@@ -367,19 +367,23 @@ class DirectionPack:
             pack._generator = generator
         return pack
 
-    def save_pretrained(self, save_directory: str | Path) -> Path:
-        """Write the pack into a folder, made if need be; files there that are no pack's are left alone.
+    def save_pretrained(self, save_directory: str | Path, *, called: str | Path | None = None) -> Path:
+        """Write the pack into a folder, made if need be; a pack there is replaced, other files are left alone.
 
         A reader never takes half a pack for a whole one.
+
+        Args:
+            called: the folder that the model card names, where the pack is moved there afterwards.
 
         Returns:
             The folder.
 
         Raises:
-            PackError: the path is a file, or the pack holds what no reader would take.
+            PackError: the path is a file; the folder holds no pack, but files with the names of a pack's; or the pack
+                holds what no reader would take.
         """
         folder = Path(save_directory)
-        write_pack(self, folder, called=loadable(folder))
+        write_pack(self, folder, called=loadable(called or folder))
         return folder
 
     def push_to_hub(

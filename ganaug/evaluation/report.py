@@ -23,6 +23,7 @@ from ganaug.evaluation.judges import find_object, predict, train_classifier, tra
 from ganaug.evaluation.labels import InvertedImages, invert_images, label_hits, safe_ranges
 from ganaug.files import write_json
 from ganaug.generators import Generator
+from ganaug.marks import writing_into
 from ganaug.packs import Direction, DirectionPack
 
 Interval = tuple[float, float]
@@ -50,11 +51,15 @@ class Report(ABC):
         return json.dumps(self._figures(), indent=2)
 
     def save(self, directory: str | Path) -> Path:
-        """Write ``report.json`` and ``report.txt`` into a folder, made if need be; returns the folder."""
+        """Write ``report.json`` and ``report.txt`` into a folder, made if need be; returns the folder.
+
+        Raises:
+            FileError: a file of such a name is there that no report of ours wrote, or that was changed since.
+        """
         folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "report.json", self._figures())
-        (folder / "report.txt").write_text(self.table() + "\n", encoding="utf-8")
+        with writing_into(folder, ["report.json", "report.txt"]) as scratch:
+            write_json(scratch / "report.json", self._figures())
+            (scratch / "report.txt").write_text(self.table() + "\n", encoding="utf-8")
         return folder
 
 

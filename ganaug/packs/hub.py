@@ -6,13 +6,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -20,15 +18,12 @@ from huggingface_hub.errors import (
 
 from ganaug.errors import PackError
 from ganaug.generators.generator import CONFIG_FILE
+from ganaug.generators.hub import HUB_ERRORS, why_not_pushed
 from ganaug.packs.format import ENCODER_FILE, PACK_FILES, PREVIEW_FILE, write_pack
 from ganaug.places import did_you_mean, exists, is_folder, kind_of, spelled
 
 if TYPE_CHECKING:
     from ganaug.packs.pack import DirectionPack
-
-# Bases of HfHubHTTPError are the errors of the HTTP library, another one in other versions of huggingface_hub.
-OF_HTTP = cast(tuple[type[Exception], ...], HfHubHTTPError.__bases__)
-HUB_ERRORS: tuple[type[Exception], ...] = (HFValidationError, OSError, *OF_HTTP)
 
 
 def bundled_packs() -> dict[str, Path]:
@@ -96,10 +91,7 @@ def push_pack(
     api = HfApi(token=token)
 
     def why_not(error: Exception) -> str:
-        return (
-            f"{repo_id!r} could not be pushed to the Hub: {error} Log in (hf auth login) with an account that may "
-            "write there, check the connection and the name (org/name), and push again."
-        )
+        return why_not_pushed(repo_id, error)
 
     with _as_pack_errors(why_not):
         full_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id

@@ -14,6 +14,7 @@ from ganaug.checkpoints import generator_from_distribution
 from ganaug.errors import PackError, UserError
 from ganaug.generators import Encoder, Generator, ModuleGenerator, build_encoder, build_generator
 from ganaug.generators.generator import WEIGHTS_FILE
+from ganaug.generators.module import check_is_generator
 from ganaug.packs.format import ENCODER_FILE
 
 
@@ -58,6 +59,7 @@ def read_encoder(pack: str, folder: Path | None, entry: Mapping[str, Any]) -> En
 
 def check_generator(pack: str, generator: Generator, directions: Tensor) -> None:
     """``PackError`` unless the directions can be those of the generator."""
+    check_is_generator(generator)
     size = directions.shape[1]
     if generator.latent_dim != size:
         raise PackError(

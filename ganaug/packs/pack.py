@@ -303,7 +303,8 @@ class DirectionPack:
         return None if self._encoder is None else network_entry(self._encoder)
 
     def _check_generator(self, generator: Generator) -> None:
-        check_generator(self.name, generator.freeze(), self.directions)
+        check_generator(self.name, generator, self.directions)
+        generator.freeze()
         if self._folder is not None:
             check_same_generator(self.name, generator, self._generator_entry)
 

@@ -45,6 +45,10 @@ class Interrupted(DiscoveryError):
     """The run was asked to stop and did so between two steps."""
 
 
+class GalleryError(UserError, ValueError):
+    """A picture or page can't be drawn with such arguments; the message says what came and what was expected."""
+
+
 class EvaluationError(UserError, ValueError):
     """What should be measured can't be, with such images or arguments; the message says what to do."""
 

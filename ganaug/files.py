@@ -35,8 +35,14 @@ UNREADABLE = (
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """The path ``NAME.part`` to write beside ``path``; renamed to it at the end, removed if that is not reached."""
-    scratch = path.with_name(path.name + ".part")
+    """The path ``NAME.part`` to write beside ``path``; renamed to it at the end, removed if that is not reached.
+
+    It is ``NAME.part2`` and so on where somebody else's file has that name.
+    """
+    scratch, count = path.with_name(path.name + ".part"), 1
+    while os.path.lexists(scratch):
+        count += 1
+        scratch = path.with_name(f"{path.name}.part{count}")
     try:
         yield scratch
         os.replace(scratch, path)

@@ -6,13 +6,19 @@ from pathlib import Path
 
 import click
 import torch
+from PIL import Image
 
 from ganaug import transforms
 from ganaug.cli.options import COUNT, DEVICE, NEW_FOLDER
 from ganaug.gallery import before_after_sheet, contact_sheet, preview, stack, tile, titled
 from ganaug.images import signed_to_uint8
+from ganaug.marks import writing_into
 from ganaug.packs import DirectionPack
+from ganaug.packs.format import PACK_FILES
 from ganaug.training import discover
+
+WRITTEN = ("discovered.png", "background.png", *(f"pack/{name}" for name in PACK_FILES))
+"""What a demo may write into its folder."""
 
 
 @click.command(epilog="Example: ganaug demo --out demo --steps 600")
@@ -27,14 +33,17 @@ def demo(out: Path, steps: int, device: str | None) -> None:
     rise from 1/K), written as a pack and drawn on a contact sheet. Then LatentShift(direction="background") of the
     bundled pack, trained for longer and named by people, augments a labelled batch.
     """
-    if (out / "pack").exists() and not (out / "discovered.png").exists():
-        raise click.UsageError(f"{out / 'pack'} is there already and not the demo's. Choose another --out.")
     bundled = DirectionPack.from_pretrained("digits")
-    _discover(bundled, out, steps, device)
-    _augment(bundled, out)
+    with writing_into(out, WRITTEN) as scratch:
+        pack = _discover(bundled, steps, device)
+        contact_sheet(pack, columns=2).save(scratch / "discovered.png")
+        pack.save_pretrained(scratch / "pack", called=out / "pack")
+        _tell(bundled, pack, out)
+        _augment(bundled).save(scratch / "background.png")
+    click.echo(f"   Look at {out / 'background.png'}.")
 
 
-def _discover(bundled: DirectionPack, out: Path, steps: int, device: str | None) -> None:
+def _discover(bundled: DirectionPack, steps: int, device: str | None) -> DirectionPack:
     click.echo(f"1. Discovering 16 directions of the digits generator, live, without labels ({steps} steps).")
     pack = discover(
         bundled.generator,
@@ -47,10 +56,11 @@ def _discover(bundled: DirectionPack, out: Path, steps: int, device: str | None)
         rca_samples=2000,
     )
     bundled.generator.to("cpu")
-    out.mkdir(parents=True, exist_ok=True)
-    contact_sheet(pack, columns=2).save(out / "discovered.png")
     pack.preview = preview(pack)
-    pack.save_pretrained(out / "pack")
+    return pack
+
+
+def _tell(bundled: DirectionPack, pack: DirectionPack, out: Path) -> None:
     click.echo(f"   RCA on fresh pairs: {pack.scores['rca']:.3f} (guessing: {1 / 16:.3f})")
     cosine = pack.directions @ bundled["background"].vector
     nearest = int(cosine.abs().argmax())
@@ -60,7 +70,7 @@ def _discover(bundled: DirectionPack, out: Path, steps: int, device: str | None)
     )
 
 
-def _augment(bundled: DirectionPack, out: Path) -> None:
+def _augment(bundled: DirectionPack) -> Image.Image:
     click.echo('2. Augmenting a labelled batch with LatentShift(direction="background").')
     torch.manual_seed(0)
     generator, labels = bundled.generator, torch.arange(40) % 10
@@ -80,5 +90,4 @@ def _augment(bundled: DirectionPack, out: Path) -> None:
             (augmented, 'after LatentShift(direction="background", p=0.5)'),
         )
     ]
-    stack([before_after_sheet(bundled, bundled.index("background")), *rows]).save(out / "background.png")
-    click.echo(f"   Look at {out / 'background.png'}.")
+    return stack([before_after_sheet(bundled, bundled.index("background")), *rows])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -18,7 +19,7 @@ from ganaug.cli.options import (
     direction,
     interval,
 )
-from ganaug.evaluation import EvaluationReport, InversionReport, cosines, evaluate_inverted
+from ganaug.evaluation import EvaluationReport, InversionReport, Progress, cosines, evaluate_inverted
 from ganaug.evaluation import evaluate as measure
 from ganaug.packs import DirectionPack
 from ganaug.training import fresh_rca
@@ -107,6 +108,8 @@ def evaluate(
     share of full scale). With --rca also the share of directions that a fresh reconstructor tells apart, and with
     --dvn whether what a direction changes also varies in real images.
 
+    With --write, what was measured is kept as it comes: stopped, the same command goes on.
+
     With --inverted: the same of real test images, inverted and shifted as LatentShift(source="invert") does it.
     """
     _check(ctx, inverted=inverted, wanted=wanted)
@@ -117,8 +120,13 @@ def evaluate(
     loaded, command = DirectionPack.from_pretrained(pack), as_typed(ctx, images=images)
     if loaded.num_directions > 1:
         click.echo(cosines(loaded))
+    identity = {"images": images, "samples": samples, "judge_steps": judge_steps, "seed": seed}
+    progress = Progress(Path(pack) if write else None, loaded, identity)
     if rca:
-        loaded.scores["rca_fresh"] = round(fresh_rca(loaded, steps=rca_steps, seed=seed, device=device), 4)
+        found = progress.of(
+            f"rca of {rca_steps} steps", lambda: fresh_rca(loaded, steps=rca_steps, seed=seed, device=device)
+        )
+        loaded.scores["rca_fresh"] = round(found, 4)
         loaded.scores["rca_fresh_command"] = command
         click.echo(f"RCA of a fresh reconstructor, {rca_steps} steps of 32 pairs: {loaded.scores['rca_fresh']:.4f}")
     if images is not None:
@@ -129,12 +137,13 @@ def evaluate(
             report = evaluate_inverted(loaded, images, direction=along, blend=blend, **shared)
         else:
             chosen = range(loaded.num_directions) if everything else wanted or None
-            shared |= {"measure_ranges": measure_ranges, "rate": rate, "dvn": dvn}
+            shared |= {"measure_ranges": measure_ranges, "rate": rate, "dvn": dvn, "progress": progress}
             report = measure(loaded, images, directions=chosen, interval=magnitude, **shared)
         click.echo(report.table())
         report.add_to(loaded, command=command)
     if write:
         loaded.save_pretrained(pack)
+        progress.finish()
         click.echo(f"written into {pack}")
 
 

@@ -16,7 +16,7 @@ from ganaug.packs import DirectionPack
 @click.argument("names", nargs=-1, required=True, metavar="INDEX=NAME...")
 def name(folder: Path, names: tuple[str, ...]) -> None:
     """Name directions of the pack in FOLDER; INDEX= takes a name away."""
-    pack = DirectionPack.from_pretrained(folder.resolve())
+    pack = DirectionPack.from_pretrained(folder)
     for word in names:
         index, separator, new = word.partition("=")
         if not separator or not index.isdecimal():

@@ -16,4 +16,4 @@ from ganaug.packs import DirectionPack
 @click.option("--private", is_flag=True, help="Make the repository private.")
 def push(folder: Path, repo: str, private: bool) -> None:
     """Upload the pack in FOLDER to the Hub as REPO (org/name); log in first with `hf auth login`."""
-    click.echo(DirectionPack.from_pretrained(folder.resolve()).push_to_hub(repo, private=private or None))
+    click.echo(DirectionPack.from_pretrained(folder).push_to_hub(repo, private=private or None))

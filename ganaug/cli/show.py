@@ -9,6 +9,7 @@ import click
 from ganaug.cli.options import COUNT, NEW_FOLDER, PACK_HELP
 from ganaug.gallery import write_page
 from ganaug.packs import DirectionPack
+from ganaug.places import is_folder
 
 
 @click.command(epilog=f"{PACK_HELP}\n\nExample: ganaug show digits --out page --seeds 6")
@@ -23,6 +24,11 @@ from ganaug.packs import DirectionPack
 def show(pack: str, out: Path | None, reach: float | None, seeds: int) -> None:
     """Write an HTML page that shows what every direction of a PACK does."""
     loaded = DirectionPack.from_pretrained(pack)
-    folder = out or Path(f"ganaug-show-{loaded.name.replace('/', '-')}")
+    folder = out or Path(f"ganaug-show-{_plain(loaded.name)}")
     page = write_page(loaded, folder, seeds=tuple(range(seeds)), reach=reach)
     click.echo(f"Open {page} in a browser.")
+
+
+def _plain(name: str) -> str:
+    """A pack's name as part of a folder's: the last part of a path, both of a Hub id."""
+    return Path(name).name if is_folder(name) else name.replace("/", "-")

@@ -55,7 +55,7 @@ def train_encoder(
     on_error: OnError,
     device: str | None,
 ) -> None:
-    pack = DirectionPack.from_pretrained(folder.resolve())
+    pack = DirectionPack.from_pretrained(folder)
     if domain_only:
         if settings or recipe is not None:
             raise click.UsageError("--domain-only trains nothing, so KEY=VALUE and --recipe can't be given with it.")

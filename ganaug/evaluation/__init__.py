@@ -7,6 +7,7 @@ from ganaug.evaluation.inverted import InversionReport, evaluate_inverted
 from ganaug.evaluation.judges import ConvNet, find_object, predict, train_classifier, train_segmenter
 from ganaug.evaluation.labels import InvertedImages, invert_images, label_hits, safe_ranges
 from ganaug.evaluation.masks import PseudoMasks, pseudo_masks
+from ganaug.evaluation.progress import Progress
 from ganaug.evaluation.rca import reconstructor_accuracy
 from ganaug.evaluation.reconstruction import reconstruction_error
 from ganaug.evaluation.report import Cosines, EvaluationReport, cosines, evaluate
@@ -19,6 +20,7 @@ __all__ = [
     "EvaluationReport",
     "InversionReport",
     "InvertedImages",
+    "Progress",
     "PseudoMasks",
     "cosines",
     "describe",

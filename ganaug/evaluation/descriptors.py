@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ganaug.devices import own_defaults
+from ganaug.errors import EvaluationError
+from ganaug.evaluation.arguments import check_counts, check_magnitude
 from ganaug.evaluation.report import Report
 from ganaug.images import signed_to_unit
 from ganaug.packs import DirectionPack
@@ -102,7 +104,14 @@ def describe(pack: DirectionPack, *, magnitude: float = 3.0, samples: int = 200,
     Args:
         magnitude: the ends are ``-magnitude`` and ``magnitude``, in latent units.
         samples: fresh latents, the same for every direction, with a label each where the generator has classes.
+
+    Raises:
+        EvaluationError: a magnitude or a number of samples out of range.
     """
+    check_magnitude(magnitude)
+    check_counts(samples=samples)
+    if samples < 2:
+        raise EvaluationError("samples should be 2 or more, since changes are compared with how samples vary; got 1.")
     generator = pack.generator
     measure: Callable[[Tensor], dict[str, Tensor]] = stroke_shape if generator.channels == 1 else face_light
     rng = torch.Generator().manual_seed(seed)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from ganaug.devices import own_defaults
+from ganaug.evaluation.arguments import check_counts
 from ganaug.evaluation.judges import find_object, predict, train_classifier, train_segmenter
 from ganaug.evaluation.reconstruction import reconstruction_error
 from ganaug.evaluation.report import Report, labelled_for
@@ -67,8 +68,10 @@ def evaluate_inverted(
 
     Raises:
         TransformError, PackError: the pack has no encoder, or no such direction; the images are not the generator's.
+        EvaluationError: numbers out of range.
         DataError: no such data set.
     """
+    check_counts(samples=samples, judge_steps=judge_steps)
     target = torch.device(device or "cpu")
     shift = LatentShift(direction, pack=pack, p=1.0, source="invert", blend=blend, check_domain=False)
     training, test, name = labelled_for(pack, images)

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from ganaug.devices import autocast, own_defaults
+from ganaug.errors import EvaluationError
+from ganaug.evaluation.arguments import check_counts, check_images, check_labels, check_masks
 from ganaug.images import uint8_to_signed
 
 
@@ -52,7 +54,13 @@ def train_classifier(
 
     Returns:
         The classifier in evaluation mode.
+
+    Raises:
+        EvaluationError: images, labels or numbers of another kind; the message says which and how to convert them.
     """
+    check_images(images)
+    check_labels(labels, len(images))
+    check_counts(steps=steps, batch_size=batch_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = ConvNet(images.shape[1], int(labels.max()) + 1)
@@ -102,7 +110,12 @@ def predict(network: nn.Module, images: Tensor, *, batch_size: int = 500, precis
 
     Returns:
         ``(N,)`` int64 on the CPU.
+
+    Raises:
+        EvaluationError: images of another shape, type or range; batches of none.
     """
+    check_images(images, floats=True, channels=_channels(network))
+    check_counts(batch_size=batch_size)
     device = next(network.parameters()).device
     predictions = []
     for batch in images.split(batch_size):
@@ -167,7 +180,14 @@ def train_segmenter(
 
     Returns:
         The segmenter in evaluation mode.
+
+    Raises:
+        EvaluationError: images, masks or numbers of another kind; the message says which and how to convert them.
     """
+    check_images(images)
+    check_masks(masks, images)
+    _check_sides(images)
+    check_counts(steps=steps, batch_size=batch_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Segmenter(images.shape[1])
@@ -187,7 +207,15 @@ def train_segmenter(
 @own_defaults
 @torch.no_grad()
 def find_object(network: nn.Module, images: Tensor, *, batch_size: int = 500, precision: str = "bfloat16") -> Tensor:
-    """Where the object is: ``(N, 1, H, W)`` bool on the CPU, for images in [-1, 1] or uint8."""
+    """Where the object is: ``(N, 1, H, W)`` bool on the CPU, for images ``(N, C, H, W)`` in [-1, 1] or uint8.
+
+    Raises:
+        EvaluationError: images of another shape, type or range, or with a side that 4 does not divide.
+    """
+    check_images(images, floats=True, channels=_channels(network))
+    check_counts(batch_size=batch_size)
+    if isinstance(network, Segmenter):
+        _check_sides(images)
     device = next(network.parameters()).device
     found = []
     for batch in images.split(batch_size):
@@ -195,3 +223,17 @@ def find_object(network: nn.Module, images: Tensor, *, batch_size: int = 500, pr
         with autocast(device, precision):
             found.append((network(batch.to(device)) > 0).cpu())
     return torch.cat(found)
+
+
+def _channels(network: nn.Module) -> int | None:
+    """How many channels the images of a judge have, where its first convolution says it."""
+    first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+    return first.in_channels if first is not None and isinstance(network, (ConvNet, Segmenter)) else None
+
+
+def _check_sides(images: Tensor) -> None:
+    height, width = images.shape[-2:]
+    if height % 4 or width % 4:
+        raise EvaluationError(
+            f"a segmenter takes images whose sides 4 divides, got {height} x {width}. Pad or resize images and masks."
+        )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ganaug.devices import autocast, own_defaults
 from ganaug.errors import EvaluationError
+from ganaug.evaluation.arguments import check_counts, check_interval
 from ganaug.images import signed_to_uint8
 from ganaug.packs import DirectionPack
 
@@ -61,11 +63,15 @@ def pseudo_masks(
         The images of the latents as they were drawn, unshifted, each with its mask.
 
     Raises:
-        EvaluationError: no direction, fewer than two shifts, or fewer than ``count`` masks passed the area filter.
+        EvaluationError: a number out of range, no direction, fewer than two shifts, or fewer than ``count`` masks
+            passed the area filter.
     """
+    check_counts(count=count, batch_size=batch_size, max_draws=max_draws)
+    check_interval(magnitudes, name="magnitudes")
+    _check_filter(threshold, area)
     named = [direction] if isinstance(direction, str | int) else list(direction)
-    if not named or shifts < 2:
-        raise EvaluationError(f"at least one direction and two shifts are needed, not {len(named)} and {shifts}.")
+    if not named or isinstance(shifts, bool) or not isinstance(shifts, int) or shifts < 2:
+        raise EvaluationError(f"at least one direction and two shifts are needed, not {len(named)} and {shifts!r}.")
     generator, indices = pack.generator, [pack.index(each) for each in named]
     along = pack.directions[indices].to(generator.device)
     low, high = torch.tensor([magnitudes or pack[index].range for index in indices]).T
@@ -113,8 +119,22 @@ def object_masks(shifted: Tensor, *, threshold: float = 0.25) -> Tensor:
 
     Returns:
         ``(N, 1, H, W)`` bool; nowhere True in images whose background stays as it is.
+
+    Raises:
+        EvaluationError: images of another shape or type, or of one shift.
     """
+    if not isinstance(shifted, Tensor) or shifted.ndim != 5 or len(shifted) < 2 or not shifted.is_floating_point():
+        got = f"{shifted.dtype} {tuple(shifted.shape)}" if isinstance(shifted, Tensor) else type(shifted).__name__
+        raise EvaluationError(f"shifted should be float (shifts, N, C, H, W), two shifts or more; got {got}.")
     background = shifted.flatten(3).median(3).values[..., None, None]
     background = background - background.mean(0)
     together = ((shifted - shifted.mean(0)) * background).sum((0, 2))
     return (together < threshold * background.square().sum((0, 2)))[:, None]
+
+
+def _check_filter(threshold: Any, area: Any) -> None:
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not -math.inf < threshold < 1:
+        raise EvaluationError(f"threshold is the smallest slope of the background and less than 1, got {threshold!r}.")
+    check_interval(area, name="area")
+    if area is None or not 0 <= area[0] < area[1] <= 1:
+        raise EvaluationError(f"area should be two shares of the image, 0 <= low < high <= 1; got {area!r:.80}.")

@@ -8,22 +8,27 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
+from tqdm.auto import tqdm
 
 from ganaug.data import LabelledImages, read_labelled
 from ganaug.devices import in_channels_last, own_defaults
 from ganaug.errors import PackError
+from ganaug.evaluation.arguments import check_counts, check_interval, check_rate
 from ganaug.evaluation.change import measure_change
 from ganaug.evaluation.dvn import direction_variation_naturalness
 from ganaug.evaluation.judges import find_object, predict, train_classifier, train_segmenter
 from ganaug.evaluation.labels import InvertedImages, invert_images, label_hits, safe_ranges
+from ganaug.evaluation.progress import Progress
 from ganaug.files import write_json
 from ganaug.generators import Generator
 from ganaug.inversion import classes_of_folder
+from ganaug.marks import writing_into
 from ganaug.packs import Direction, DirectionPack
 
 Interval = tuple[float, float]
@@ -51,11 +56,15 @@ class Report(ABC):
         return json.dumps(self._figures(), indent=2)
 
     def save(self, directory: str | Path) -> Path:
-        """Write ``report.json`` and ``report.txt`` into a folder, made if need be; returns the folder."""
+        """Write ``report.json`` and ``report.txt`` into a folder, made if need be; returns the folder.
+
+        Raises:
+            FileError: a file of such a name is there that no report of ours wrote, or that was changed since.
+        """
         folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "report.json", self._figures())
-        (folder / "report.txt").write_text(self.table() + "\n", encoding="utf-8")
+        with writing_into(folder, ["report.json", "report.txt"]) as scratch:
+            write_json(scratch / "report.json", self._figures())
+            (scratch / "report.txt").write_text(self.table() + "\n", encoding="utf-8")
         return folder
 
 
@@ -190,6 +199,7 @@ def evaluate(
     seed: int = 0,
     device: str | torch.device | None = None,
     show_progress: bool = True,
+    progress: Progress | None = None,
 ) -> EvaluationReport:
     """Measure directions with judges trained on real images; the pack stays as it is.
 
@@ -209,12 +219,18 @@ def evaluate(
         judge_steps: training steps of the classifier and of the segmenter.
         seed: of judges and draws.
         device: where judges and networks run; where the generator is by default.
+        progress: figures found before, which are not measured again, and where new ones are kept as they come.
 
     Raises:
+        EvaluationError: numbers out of range, or an interval that is none.
         PackError: the images are not the generator's, or safe ranges are wanted and the classifier does not read
             unshifted samples at the rate.
         DataError: no such data set.
     """
+    check_counts(samples=samples, judge_steps=judge_steps)
+    check_rate(rate)
+    check_interval(interval)
+    progress = progress or Progress(None, pack, {})
     training, test, name = labelled_for(pack, images)
     wanted = [pack[direction] for direction in directions or sorted(pack.names.values()) or range(len(pack))]
     with _running_on(pack, device) as generator:
@@ -225,11 +241,13 @@ def evaluate(
             real, samples = invert_images(pack, test.images[chosen], test.labels[chosen]), len(chosen)
         measured = _Measured(generator, classifier, segmenter, real, samples, seed, training if dvn else None)
         unshifted = measured.unshifted(pack) if generator.num_classes else None
-        safe = measured.safe_ranges(pack, rate, unshifted, show_progress) if measure_ranges else None
+        safe = measured.safe_ranges(pack, rate, unshifted, show_progress, progress) if measure_ranges else None
         rows = []
         for direction in wanted:
             given = interval or (_usable(direction) if safe is None else _reach(safe[direction.index]))
-            figures = {} if given is None else measured.figures(direction, given)
+            key = f"direction {direction.index} over {given}, dvn={dvn}"
+            find = partial(measured.figures, direction, given) if given is not None else dict
+            figures = progress.of(key, find)
             rows.append(Row(direction.index, direction.label, given, figures))
     shifted = None if real is None else samples
     return EvaluationReport(name, right, iou, shifted, unshifted, rate, safe, rows)
@@ -259,24 +277,35 @@ class _Measured(NamedTuple):
         return hits[0] / self.samples
 
     def safe_ranges(
-        self, pack: DirectionPack, rate: float, unshifted: float | None, show_progress: bool
+        self,
+        pack: DirectionPack,
+        rate: float,
+        unshifted: float | None,
+        show_progress: bool,
+        progress: Progress,
     ) -> list[Interval]:
         if unshifted is not None and unshifted < rate:
             raise PackError(
                 f"the classifier reads {unshifted:.4f} of unshifted samples as their label, less than the rate of "
                 f"{rate} that safe ranges must keep. Train it longer (--judge-steps), or lower --rate."
             )
-        return safe_ranges(
+        measure = partial(
+            safe_ranges,
             self.generator,
-            pack.directions,
-            self.classifier,
+            classifier=self.classifier,
             rate=rate,
-            max_magnitude=max(direction.range[1] for direction in pack),
+            max_magnitude=(most := max(direction.range[1] for direction in pack)),
             samples=min(self.samples, 400),
             seed=self.seed + 3,
             real=self.real,
-            show_progress=show_progress,
+            show_progress=False,
         )
+        found = []
+        for index, vector in enumerate(tqdm(pack.directions, "safe ranges", leave=False, disable=not show_progress)):
+            key = f"safe range of {index} at {rate} up to {most}"
+            [(low, high)] = progress.of(key, partial(measure, vector[None]))
+            found.append((low, high))
+        return found
 
     def figures(self, direction: Direction, interval: Interval) -> dict[str, float]:
         """Of one direction, over magnitudes of an interval."""

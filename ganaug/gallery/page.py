@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import shlex
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
 from ganaug.devices import own_defaults
+from ganaug.errors import GalleryError
 from ganaug.gallery.sheet import direction_strip
+from ganaug.marks import writing_into
 from ganaug.packs import Direction, DirectionPack
+from ganaug.places import is_folder
+
+PAGE = "index.html"
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 78rem; padding: 0 1rem; color: #1b1b1b; }
@@ -28,31 +36,48 @@ def write_page(
 ) -> Path:
     """Write ``index.html`` and one picture per direction into a folder; named directions come first.
 
+    An earlier page there is replaced, files of anybody else's are not; a page that fails leaves nothing.
+
     Args:
         seeds: one row of images each.
         reach: walk over ``[-reach, reach]`` instead of each direction's range.
 
     Returns:
         The page.
+
+    Raises:
+        GalleryError: no seeds, or a reach that is none.
+        FileError: a file of the page's name is there that ganaug did not write, or that was changed since.
+        PackError: the pack's generator is missing or damaged.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    items = []
-    for direction in tqdm(pack.named_first(), "directions", leave=False):
-        picture = f"direction_{direction.index:03d}.png"
-        direction_strip(pack, direction.index, seeds=seeds, reach=reach).save(folder / picture, optimize=True)
-        items.append(_item(direction, picture))
+    _check_arguments(seeds, reach)
+    pictures = {direction.index: f"direction_{direction.index:03d}.png" for direction in pack}
+    with writing_into(folder, [PAGE, *pictures.values()]) as scratch:
+        for index, picture in tqdm(pictures.items(), "directions", leave=False):
+            direction_strip(pack, index, seeds=seeds, reach=reach).save(scratch / picture, optimize=True)
+        items = [_item(direction, pictures[direction.index]) for direction in pack.named_first()]
+        (scratch / PAGE).write_text(_text(pack, items), encoding="utf-8")
+    return folder / PAGE
+
+
+def _check_arguments(seeds: Sequence[int], reach: float | None) -> None:
+    if not seeds or any(isinstance(seed, bool) or not isinstance(seed, int) or seed < 0 for seed in seeds):
+        raise GalleryError(f"seeds should be whole numbers of at least 0, one or more; got {seeds!r:.100}.")
+    if reach is not None and not 0 < reach < math.inf:
+        raise GalleryError(f"reach should be a finite number above 0, got {reach!r}.")
+
+
+def _text(pack: DirectionPack, items: list[str]) -> str:
     measured = ", ".join(f"{key} {value:.3f}" for key, value in pack.scores.items() if isinstance(value, float))
     title = f"{escape(pack.name)}: {pack.num_directions} directions"
-    page = folder / "index.html"
-    page.write_text(
+    return (
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n<style>{STYLE}</style>\n'
         f"<h1>{title}</h1>\n<p>Each row walks one latent along the direction, from the low to the high end of its "
-        f"range. Name what you recognise: <code>ganaug name PACK INDEX=NAME</code>. {escape(measured)}</p>\n"
-        f"<ol>\n{''.join(items)}</ol>\n</html>\n",
-        encoding="utf-8",
+        f"range. Name what you recognise: <code>ganaug name {escape(_as_folder(pack))} INDEX=NAME</code>. "
+        f"{escape(measured)}</p>\n"
+        f"<ol>\n{''.join(items)}</ol>\n</html>\n"
     )
-    return page
 
 
 def _item(direction: Direction, picture: str) -> str:
@@ -69,3 +94,8 @@ def _item(direction: Direction, picture: str) -> str:
         f'<img src="{picture}" alt="images along direction {direction.index}" loading="lazy">'
         f'<p class="facts">{escape("; ".join(facts))}</p></li>\n'
     )
+
+
+def _as_folder(pack: DirectionPack) -> str:
+    """The pack's folder as it is typed after a command, or PACK where it was loaded from no folder."""
+    return shlex.quote(pack.name) if is_folder(pack.name) else "PACK"

@@ -18,7 +18,9 @@ from ganaug.devices import own_defaults
 from ganaug.errors import FileError, GeneratorError
 from ganaug.files import read_json, write_json
 from ganaug.generators.checks import check, check_integers, check_repeatable
+from ganaug.generators.hub import check_place, pushing
 from ganaug.generators.network import FrozenNetwork, load_network
+from ganaug.marks import folder_made
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "generator.safetensors"
@@ -311,6 +313,35 @@ class Generator(
             return cls._from_pretrained(model_id=name, **options)
         except (HFValidationError, LocalEntryNotFoundError, HfHubHTTPError) as error:
             raise GeneratorError(f"there is no generator {name!r}, neither a folder nor on the Hub: {error}") from error
+
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:
+        """Write config.json, generator.safetensors and a card into a folder, where a generator may be replaced.
+
+        Args:
+            options: as of ``huggingface_hub.ModelHubMixin.save_pretrained``.
+
+        Raises:
+            GeneratorError: the path is a file, or the folder holds a pack, or files of these names of anybody else's.
+            FileError: the folder can't be written to.
+        """
+        check_place(Path(save_directory), CONFIG_FILE, WEIGHTS_FILE)
+        with folder_made(Path(save_directory)):
+            told: str | None = super().save_pretrained(save_directory, **options)
+        return told
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Upload the generator as one commit; returns the commit's address.
+
+        Args:
+            repo_id: ``"org/name"``; made if it does not exist.
+            options: as of ``huggingface_hub.ModelHubMixin.push_to_hub``: private, token, commit_message, ...
+
+        Raises:
+            GeneratorError: the Hub can't be reached, refuses, or takes ``repo_id`` for no name of a repository.
+        """
+        with pushing(repo_id):
+            address: str = super().push_to_hub(repo_id, **options)
+        return address
 
     def _save_pretrained(self, save_directory: Path) -> None:
         self.save_weights(save_directory / WEIGHTS_FILE)

@@ -214,3 +214,18 @@ def _explained(returned: Any) -> str:
         f"{found}, expected the images alone. Wrap it in an nn.Module that keeps it as self.net and whose forward "
         f"returns self.net(...){part}."
     )
+
+
+def check_is_generator(given: Any) -> None:
+    """:class:`GeneratorError` unless it is a :class:`Generator`; a bare network is told how to become one."""
+    if isinstance(given, Generator):
+        return
+    if isinstance(given, nn.Module):
+        raise GeneratorError(
+            f"expected a ganaug Generator, got a bare {type(given).__name__}. Make it one: "
+            "Generator.from_module(network, latent_dim=..., image_size=..., channels=...)."
+        )
+    raise GeneratorError(
+        f"expected a ganaug Generator, got {type(given).__name__}. Generator.from_pretrained loads one from a folder "
+        "or the Hub."
+    )

@@ -20,6 +20,7 @@ from ganaug.errors import FileError, PackError
 from ganaug.files import read_bytes, read_json, tensors_of, write_json, write_safetensors
 from ganaug.generators import Encoder, Generator, ModuleGenerator
 from ganaug.generators.generator import CONFIG_FILE, WEIGHTS_FILE
+from ganaug.marks import folder_made
 from ganaug.packs.card import model_card
 from ganaug.packs.direction import (
     NOWHERE,
@@ -30,6 +31,7 @@ from ganaug.packs.direction import (
     checked_ranges,
     checked_safe_range,
 )
+from ganaug.places import UNFINISHED, kind_of
 
 if TYPE_CHECKING:
     from ganaug.packs.pack import DirectionPack
@@ -167,22 +169,41 @@ def write_pack(pack: DirectionPack, folder: Path, *, called: str) -> None:
     directions) last, so a reader never takes half a pack for a whole one. Files that are no pack's are left alone.
 
     Raises:
-        PackError: the path is a file, or the pack holds what no reader would take.
+        PackError: the path is a file; the folder holds no pack, but files with the names of a pack's; or the pack
+            holds what no reader would take.
     """
-    if folder.exists() and not folder.is_dir():
-        raise PackError(f"{folder} is a file; a pack is a folder.")
+    check_place(folder)
     config = pack_config(pack)
     in_pack = not pack.generator_origin and config["generator"].get("architecture") != ModuleGenerator.architecture
     generator, encoder = pack.generator if in_pack else None, pack.encoder
-    folder.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".pack-", dir=folder))
     try:
-        _write_files(pack, scratch, config, generator, encoder)
-        card = model_card(pack, called=called, architecture=config["generator"].get("architecture"))
-        (scratch / CARD_FILE).write_text(card, encoding="utf-8", errors="replace")
-        _move_in(scratch, folder)
-    finally:
-        shutil.rmtree(scratch)
+        with folder_made(folder):
+            scratch = Path(tempfile.mkdtemp(prefix=".pack-", dir=folder))
+            try:
+                _write_files(pack, scratch, config, generator, encoder)
+                card = model_card(pack, called=called, architecture=config["generator"].get("architecture"))
+                (scratch / CARD_FILE).write_text(card, encoding="utf-8", errors="replace")
+                _move_in(scratch, folder)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    except (OSError, FileError) as error:
+        raise PackError(f"the pack can't be written into {folder}: {error}") from error
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a folder into which no pack can be written without replacing what is nobody's pack.
+
+    Raises:
+        PackError: it is a file, or holds no pack, but files with the names of a pack's; one of them is named.
+    """
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise PackError(f"{folder} is a file; a pack is a folder.")
+    taken = [name for name in PACK_FILES if os.path.lexists(folder / name)]
+    if taken and not _is_pack(folder) and not _is_half_moved(folder):
+        what = "a generator" if kind_of(folder) == "a generator" else "no pack, but a file of a name that packs have"
+        raise PackError(
+            f"{folder} holds {what}: {folder / taken[0]} would be overwritten. Choose another folder, or move it away."
+        )
 
 
 def _write_files(
@@ -206,7 +227,7 @@ def _move_in(scratch: Path, folder: Path) -> None:
     """Put the files of a finished pack in place; of an older pack there, those that the new one lacks go."""
     written = {file.name for file in scratch.iterdir()}
     was_pack = _is_pack(folder)
-    for file in sorted(scratch.iterdir(), key=lambda file: file.name == CONFIG_FILE):
+    for file in sorted(scratch.iterdir(), key=lambda file: (file.name == CONFIG_FILE, file.name != DIRECTIONS_FILE)):
         os.replace(file, folder / file.name)
     for name in (ENCODER_FILE, DOMAIN_FILE, PREVIEW_FILE):
         if was_pack and name not in written:
@@ -238,12 +259,19 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = read_json(path)
     except FileError as error:
-        raise PackError(f"{folder} is not a pack: {error}") from error
+        raise PackError(f"{folder} is {kind_of(folder)}, not a pack: {error}") from error
     version = config.get("format_version")
+    if version is None and "architecture" in config:
+        raise PackError(
+            f"{folder} is a generator, not a pack. Find directions in it: ganaug train --generator {folder} --out PACK "
+            "(in Python, Generator.from_pretrained loads it)."
+        )
+    if version is None:
+        raise PackError(f"{folder} is not a pack: {path} has no format_version, and was not written by ganaug.")
     if version != FORMAT_VERSION:
-        is_generator = "architecture" in config
-        remedy = "load a generator with Generator.from_pretrained" if is_generator else "a newer pack needs a newer one"
-        raise PackError(f"{path} has format_version {version!r}, this ganaug reads {FORMAT_VERSION}; {remedy}.")
+        raise PackError(
+            f"{path} has format_version {version!r}, this ganaug reads {FORMAT_VERSION}; newer packs need a newer one."
+        )
     for key, (kinds, called) in CONFIG_TYPES.items():
         if not isinstance(config.get(key), kinds):
             raise PackError(f"{path} should have {called} as {key!r}, found {config.get(key)!r:.80}.")
@@ -351,6 +379,11 @@ def _safe_ranges_to_json(pack: DirectionPack) -> list[Range | None] | None:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value.isprintable() and len(value) < 300
+
+
+def _is_half_moved(folder: Path) -> bool:
+    """Whether a training run of ganaug's was killed while its pack was put in place."""
+    return (folder / DIRECTIONS_FILE).is_file() and kind_of(folder) == UNFINISHED
 
 
 def _is_pack(folder: Path) -> bool:

@@ -17,6 +17,7 @@ from ganaug.errors import PackError, UserError
 from ganaug.files import read_bytes, tensors_of
 from ganaug.generators import Encoder, Generator, ModuleGenerator, build_encoder, build_generator
 from ganaug.generators.generator import WEIGHTS_FILE
+from ganaug.generators.module import check_is_generator
 from ganaug.packs.domain import Domain
 from ganaug.packs.format import DOMAIN_FILE, ENCODER_FILE
 
@@ -75,6 +76,7 @@ def read_domain(pack: str, folder: Path, sha256: str) -> Domain:
 @own_defaults
 def check_generator(pack: str, generator: Generator, directions: Tensor) -> None:
     """``PackError`` unless the directions can be those of the generator."""
+    check_is_generator(generator)
     size = directions.shape[1]
     if generator.latent_dim != size:
         raise PackError(

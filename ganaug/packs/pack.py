@@ -16,10 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from ganaug.devices import own_defaults
-from ganaug.errors import FileError, GeneratorError, PackError
-from ganaug.files import read_json
+from ganaug.errors import PackError
 from ganaug.generators import Encoder, Generator
-from ganaug.generators.generator import CONFIG_FILE
 from ganaug.packs.direction import (
     DEFAULT_RANGE,
     Direction,
@@ -31,7 +29,7 @@ from ganaug.packs.direction import (
 )
 from ganaug.packs.domain import Domain
 from ganaug.packs.format import check_scores, checked_origin, read_pack, write_pack
-from ganaug.packs.hub import bundled_packs, find_pack, push_pack
+from ganaug.packs.hub import find_pack, loadable, push_pack
 from ganaug.packs.networks import (
     check_encoder,
     check_generator,
@@ -66,7 +64,7 @@ class DirectionPack:
         encoder: finds the latents of real images; frozen.
         encoder_method: how the encoder was made, JSON values only.
         preview: the contact sheet.
-        name: of the pack, for messages and the card.
+        name: what loads the pack (a bundled name, a folder as it was typed, a Hub id), for messages.
 
     Attributes:
         commands: what prints the figures of single directions: ``{figure: command}``.
@@ -330,7 +328,8 @@ class DirectionPack:
         return None if self._encoder is None else network_entry(self._encoder)
 
     def _check_generator(self, generator: Generator) -> None:
-        check_generator(self.name, generator.freeze(), self.directions)
+        check_generator(self.name, generator, self.directions)
+        generator.freeze()
         if self._folder is not None:
             check_same_generator(self.name, generator, self._generator_entry)
 
@@ -396,19 +395,23 @@ class DirectionPack:
             pack._generator = generator
         return pack
 
-    def save_pretrained(self, save_directory: str | Path) -> Path:
-        """Write the pack into a folder, made if need be; files there that are no pack's are left alone.
+    def save_pretrained(self, save_directory: str | Path, *, called: str | Path | None = None) -> Path:
+        """Write the pack into a folder, made if need be; a pack there is replaced, other files are left alone.
 
         A reader never takes half a pack for a whole one.
+
+        Args:
+            called: the folder that the model card names, where the pack is moved there afterwards.
 
         Returns:
             The folder.
 
         Raises:
-            PackError: the path is a file, or the pack holds what no reader would take.
+            PackError: the path is a file; the folder holds no pack, but files with the names of a pack's; or the pack
+                holds what no reader would take.
         """
         folder = Path(save_directory)
-        write_pack(self, folder, called=folder.resolve().name)
+        write_pack(self, folder, called=loadable(called or folder))
         return folder
 
     def push_to_hub(
@@ -430,28 +433,3 @@ class DirectionPack:
             PackError: the Hub can't be reached, refuses, or takes ``repo_id`` for no name of a repository.
         """
         return push_pack(self, repo_id, private=private, token=token, revision=revision, commit_message=commit_message)
-
-
-def load_generator(name: str | Path) -> Generator:
-    """A frozen generator from a generator's folder, a bundled pack, a pack's folder, or a Hub id of either.
-
-    Raises:
-        GeneratorError: nothing of the kind is found.
-    """
-    folder = Path(name)
-    try:
-        if str(name) in bundled_packs():
-            return DirectionPack.from_pretrained(name).generator
-        if folder.is_dir() and "format_version" in read_json(folder / CONFIG_FILE):
-            return DirectionPack.from_pretrained(folder).generator
-        if not folder.is_dir():
-            try:
-                return DirectionPack.from_pretrained(name).generator
-            except PackError:
-                if "/" not in str(name):
-                    raise
-        return Generator.from_pretrained(str(name)).freeze()
-    except FileError as error:
-        raise GeneratorError(str(error)) from error
-    except PackError as error:
-        raise GeneratorError(f"no generator {str(name)!r}: {error}") from error

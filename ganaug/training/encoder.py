@@ -15,6 +15,7 @@ from ganaug.devices import autocast, default_device, in_channels_last, own_defau
 from ganaug.errors import EncoderTrainingError
 from ganaug.evaluation import reconstruction_error
 from ganaug.generators import Encoder, Generator
+from ganaug.generators.module import check_is_generator
 from ganaug.images import uint8_to_signed
 from ganaug.inversion import fit_domain
 from ganaug.packs import DirectionPack
@@ -80,6 +81,7 @@ def train_encoder(
         GeneratorError: no encoder can be built for the generator's image size.
         EncoderTrainingError: images of another shape than the generator's; a loss that is not finite.
     """
+    check_is_generator(generator)
     chosen = EncoderSettings.from_mapping(settings)
     _check_images(generator, images)
     generator = in_channels_last(generator.freeze().to(default_device(device)))

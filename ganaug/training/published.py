@@ -9,6 +9,7 @@ from ganaug.checkpoints import directions_from_deformator
 from ganaug.devices import own_defaults
 from ganaug.gallery import preview
 from ganaug.packs import DirectionPack, load_generator
+from ganaug.packs.hub import loadable
 from ganaug.training.recipe import check_free
 
 REACH = 6.0
@@ -48,4 +49,5 @@ def convert_deformator(file: str | Path, generator: str, out: str | Path) -> Dir
     check_free(out)
     pack.preview = preview(pack)
     pack.save_pretrained(out)
+    pack.name = loadable(out)
     return pack

@@ -11,12 +11,15 @@ import torch
 
 from ganaug.checkpoints import generator_from_distribution
 from ganaug.devices import own_defaults
-from ganaug.errors import DiscoveryError, FileError, SettingsError
+from ganaug.errors import DiscoveryError, FileError, PackError, SettingsError
 from ganaug.files import check_writable
 from ganaug.gallery import preview
 from ganaug.generators import Generator
 from ganaug.generators.generator import CONFIG_FILE
 from ganaug.packs import DirectionPack, load_generator
+from ganaug.packs.format import check_place
+from ganaug.packs.hub import loadable
+from ganaug.places import kind_of
 from ganaug.settings import Settings, parse_settings, read_toml
 from ganaug.training.discovery.discover import discover
 from ganaug.training.discovery.distributed import process_group, rank_and_size
@@ -175,6 +178,7 @@ def make_pack(
         pack.scores["rca_command"] = command
     pack.preview = preview(pack)
     pack.save_pretrained(out)
+    pack.name = loadable(out)
     return pack
 
 
@@ -184,9 +188,12 @@ def check_free(out: Path) -> None:
     Raises:
         DiscoveryError: it is so.
     """
-    if (out / CONFIG_FILE).exists():
+    if (out / CONFIG_FILE).exists() and kind_of(out) in ("a pack", "a generator"):
         raise DiscoveryError(f"{out} holds a pack or a generator already. Choose another folder, or delete it.")
     try:
+        check_place(out)
         check_writable(out)
+    except PackError as error:
+        raise DiscoveryError(str(error)) from error
     except FileError as error:
         raise DiscoveryError(f"{error} Choose another --out.") from error

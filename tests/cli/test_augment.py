@@ -73,7 +73,7 @@ def test_augment_loses_nothing(run, pack_folder, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message", "code"),
     [
-        (("augment", "IN", "OUT", "--direction", "colour", "--source", "invert"), "pack 'pack' has none", 1),
+        (("augment", "IN", "OUT", "--direction", "colour", "--source", "invert"), "/pack' has none", 1),
         (("augment", "IN", "OUT", "--direction", "colour", "--magnitude", "5,1"), "low <= high", 2),
         (("augment", "IN", "OUT", "--direction", "color"), "Did you mean colour", 1),
         (("augment", "IN", "OUT", "--direction", "0", "--copies", "0"), "x>=1", 2),

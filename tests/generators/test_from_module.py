@@ -13,7 +13,7 @@ from ganaug.errors import GeneratorError
 from ganaug.generators import Generator, ModuleGenerator
 from ganaug.generators import generator as base
 from ganaug.packs import DirectionPack
-from ganaug.training import discover, find_directions
+from ganaug.training import discover, find_directions, plan, train_encoder
 from ganaug.transforms import LatentShift
 
 SIZES = {"latent_dim": 5, "image_size": 8, "channels": 3}
@@ -398,3 +398,18 @@ def test_weights_of_five_dimensions_are_no_obstacle():
     torch.manual_seed(0)
     generator = Generator.from_module(Volume(), latent_dim=8, image_size=16, channels=3)
     discover(generator, num_directions=2, steps=2, batch_size=2, rca_samples=4, device="cpu", show_progress=False)
+
+
+def test_a_bare_network_is_told_how_to_become_a_generator():
+    bare = nn.Sequential(nn.Linear(4, 3), nn.Tanh())
+    for use in (
+        lambda: discover(bare, num_directions=2, steps=1),
+        lambda: plan(bare),
+        lambda: find_directions(bare, "random"),
+        lambda: train_encoder(bare, steps=1),
+        lambda: DirectionPack(torch.eye(4), generator=bare),
+    ):
+        with pytest.raises(GeneratorError, match=r"got a bare Sequential\. Make it one: Generator\.from_module"):
+            use()
+    with pytest.raises(GeneratorError, match=r"got str\. Generator\.from_pretrained loads one"):
+        discover("digits")

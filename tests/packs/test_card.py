@@ -11,7 +11,7 @@ from ganaug.packs.card import model_card
 def test_the_card_says_how_to_use_the_pack_and_what_was_measured(folder):
     card = (folder / "README.md").read_text()
     assert card.startswith("---\n") and "library_name: ganaug" in card and "license: apache-2.0" in card
-    assert 'LatentShift(direction="background", pack="tiny"' in card
+    assert f'LatentShift(direction="background", pack="{folder}"' in card, "what loads the pack from here"
     assert "| 4 | background | -4 to 4 | 0.990 |" in card
     assert "| rca | 0.900 | `ganaug train r.toml` |" in card
 

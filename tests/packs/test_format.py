@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ganaug.errors import PackError
 from ganaug.packs import DirectionPack
-from ganaug.packs.format import pack_config
+from ganaug.packs.format import PACK_FILES, pack_config
 
 
 def edit(folder, change):
@@ -79,7 +79,7 @@ DAMAGE = {
     "a newer format": (_config(format_version=2), "has format_version 2, this ganaug reads 1"),
     "a generator, not a pack": (
         _config(format_version=None, architecture="sngan"),
-        "load a generator with Generator.from_pretrained",
+        "is a generator, not a pack",
     ),
     "no names": (_config(names=None), "should have an object as 'names', found None"),
     "ranges of another type": (_config(ranges="wide"), "should have a list as 'ranges', found 'wide'"),
@@ -189,7 +189,7 @@ def test_a_failed_save_leaves_the_old_pack_whole(pack, folder):
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     pack.rename(0, "new")
     pack.preview = Image.new("CMYK", (4, 4))
-    with pytest.raises(OSError, match="cannot write mode CMYK as PNG"):
+    with pytest.raises(PackError, match="cannot write mode CMYK as PNG"):
         pack.save_pretrained(folder)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
@@ -239,8 +239,24 @@ def test_a_preview_goes_when_the_pack_has_none_but_never_someone_elses(pack, tmp
     pack.preview = None
     pack.save_pretrained(folder)
     assert DirectionPack.from_pretrained(folder).preview is None
-    pack.save_pretrained(tmp_path / "other")
-    assert (tmp_path / "other" / "preview.png").read_bytes() == b"mine"
+    with pytest.raises(PackError, match=r"preview\.png would be overwritten"):
+        pack.save_pretrained(tmp_path / "other")
+    assert [(file.name, file.read_bytes()) for file in (tmp_path / "other").iterdir()] == [("preview.png", b"mine")]
+
+
+@pytest.mark.parametrize("name", PACK_FILES)
+def test_no_file_that_is_not_a_packs_is_replaced(pack, tmp_path, name):
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(PackError, match=rf"{name} would be overwritten"):
+        pack.save_pretrained(tmp_path)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(name, "{}")]
+
+
+def test_a_failed_save_into_a_new_folder_leaves_nothing(pack, tmp_path):
+    pack.preview = Image.new("CMYK", (4, 4))
+    with pytest.raises(PackError, match="cannot write mode CMYK as PNG"):
+        pack.save_pretrained(tmp_path / "a" / "b")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_pack_can_be_saved_over_itself_and_keeps_files_that_are_not_its_own(pack, folder):

@@ -82,7 +82,7 @@ def test_a_pushed_pack_comes_back_whole_and_from_the_cache_when_offline(pack, hu
     served = len(hub.served)
     offline, unknown = client(f"{DESCRIBE}\ndescribe('org/tiny')\nattempt('org/none')", HF_HUB_OFFLINE="1").splitlines()
     assert offline == expected and len(hub.served) == served
-    assert "org/none is not in the Hub cache" in unknown
+    assert "no folder 'org/none'" in unknown and "the Hub can't be reached" in unknown
 
 
 @pytest.mark.slow
@@ -148,7 +148,7 @@ def test_bundled_packs_come_before_folders_of_the_same_name(folder, tmp_path, mo
     with pytest.raises(PackError, match=r"no folder 'org/name'\. Pass a bundled name or a Hub id as a string"):
         DirectionPack.from_pretrained(Path("org/name"))
     monkeypatch.chdir("digits")
-    assert DirectionPack.from_pretrained(".").name == "digits"
+    assert DirectionPack.from_pretrained(".").name == str(tmp_path / "digits")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "./nowhere", "/nowhere/at/all", "a/b/c"])

@@ -24,7 +24,7 @@ def test_a_published_deformator_becomes_a_pack_of_the_same_shifts(tmp_path, gene
     with pytest.warns(UserWarning, match=r"deformator_10000\.pt also shifts by a bias"):
         made = convert_deformator(file, str(tmp_path / "generator"), out)
     pack = DirectionPack.from_pretrained(out)
-    assert torch.equal(pack.directions, made.directions) and made.name == "directions"
+    assert torch.equal(pack.directions, made.directions) and made.name == str(out)
     ends = torch.tensor([high for _, high in (each.range for each in pack)])[:, None] * pack.directions
     torch.testing.assert_close(ends, 6 * weight.T)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()

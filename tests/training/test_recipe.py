@@ -117,11 +117,11 @@ def test_a_recipe_becomes_a_finished_pack(tmp_path, generator, few_pairs):
     assert config["licence"] == "mit" and config["method"]["steps"] == 4 and config["method"]["name"] == "reconstructor"
     assert config["scores"] == {"rca": 0.5, "rca_command": "ganaug train x"}
     pack = DirectionPack.from_pretrained(out)
-    assert torch.equal(pack.directions, made.directions) and made.name == "mine"
+    assert torch.equal(pack.directions, made.directions) and made.name == pack.name == str(out)
     again = make_pack(
         recipe_for_generator(generator, name="again", words=QUICK), tmp_path / "b", device="cpu", show_progress=False
     )
-    assert torch.equal(again.directions, made.directions) and again.name == "again"
+    assert torch.equal(again.directions, made.directions) and again.name == str(tmp_path / "b")
     assert again.scores == {"rca": 0.5}
 
 

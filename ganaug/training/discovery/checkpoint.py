@@ -47,6 +47,11 @@ class RunFiles:
                 f"{folder} holds the checkpoint of an earlier run. Go on with it (--resume, or resume=True), "
                 "choose another folder, or delete it."
             )
+        if not resume and (folder / METRICS_FILE).exists():
+            raise DiscoveryError(
+                f"{folder / METRICS_FILE} is there already, without a checkpoint beside it; nothing is overwritten. "
+                "Choose another folder, or move it away."
+            )
 
     def read(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         """The checkpoint, see :func:`read_checkpoint`."""

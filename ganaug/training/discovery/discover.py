@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 from ganaug.devices import default_device, in_channels_last, own_defaults
 from ganaug.errors import DiscoveryError, Interrupted, SettingsError
 from ganaug.generators import Generator
+from ganaug.generators.module import check_is_generator
 from ganaug.packs import DirectionPack
 from ganaug.training.discovery.checkpoint import RunFiles
 from ganaug.training.discovery.distributed import any_process, wait_for_all
@@ -70,6 +71,7 @@ def discover(
             that can't be written; a GPU that fails.
         Interrupted: Ctrl-C or SIGTERM; the checkpoint is written first.
     """
+    check_is_generator(generator)
     chosen = DiscoverySettings.from_mapping(settings)
     for name, every in (("checkpoint_every", checkpoint_every), ("log_every", log_every)):
         if every < 1:

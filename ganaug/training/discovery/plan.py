@@ -11,6 +11,7 @@ import torch
 
 from ganaug.devices import default_device, in_channels_last
 from ganaug.generators import Generator
+from ganaug.generators.module import check_is_generator
 from ganaug.training.discovery.run import Run
 from ganaug.training.discovery.settings import DiscoverySettings
 
@@ -20,6 +21,7 @@ def plan(generator: Generator, *, device: str | torch.device | None = None, **se
 
     Time and memory are measured on three steps, whose results are thrown away.
     """
+    check_is_generator(generator)
     chosen = DiscoverySettings.from_mapping(settings)
     target = default_device(device)
     generator = in_channels_last(generator.freeze().check().to(target))

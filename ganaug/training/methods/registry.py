@@ -12,6 +12,7 @@ from torch import Tensor
 from ganaug.devices import own_defaults
 from ganaug.errors import SettingsError
 from ganaug.generators import Generator
+from ganaug.generators.module import check_is_generator
 from ganaug.packs import DirectionPack
 from ganaug.settings import Settings
 
@@ -98,6 +99,7 @@ def find_directions(
         SettingsError: an unknown method or setting.
         GeneratorError: the generator does not suit the method.
     """
+    check_is_generator(generator)
     chosen = method_settings(method, settings)
     found = METHODS[method].function(generator.freeze().check(), chosen, device, show_progress)
     if isinstance(found, DirectionPack):

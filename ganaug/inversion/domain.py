@@ -87,7 +87,8 @@ def check_domain_of_files(
 
 
 def fit_domain(pack: DirectionPack, images: Tensor | None, *, seed: int = 0) -> Domain:
-    """What the pack's own images look like to its encoder, as they are and flipped, cropped, moved and jittered.
+    """What the pack's own images look like to its encoder: as they are, and flipped, cropped, moved, jittered,
+    compressed and enlarged.
 
     Half of the images make the Gaussian, the other half the bounds: the figures of 1,000 draws of 64 images for each
     way of augmenting, and of 100 draws of images that are read as one class, for each class; and those of images that
@@ -158,7 +159,10 @@ def _views(channels: int, size: int) -> Iterator[Callable[[Tensor], Tensor]]:
     yield lambda images: images
     yield v2.RandomHorizontalFlip(1.0)
     yield each(crop)
-    yield each(v2.RandomCrop(size, padding=max(1, size // 8)))
+    for padding in sorted({1, max(1, size // 16), max(1, size // 8)}):
+        yield each(v2.RandomCrop(size, padding=padding))
+    yield each(v2.JPEG(75))
+    yield v2.Compose([v2.Resize(3 * size // 4, antialias=True), v2.Resize(size, antialias=True)])
     yield each(jitter)
     yield each(v2.Compose([flip, crop, jitter]))
 

@@ -158,9 +158,8 @@ def check_images(images: str) -> None:
     sought = folder if colon and name and not exists(images) else images
     what = f"{sought} is {kind_of(Path(sought))}" if exists(sought) else f"there is no folder {sought!r}"
     near = "" if exists(sought) else did_you_mean(sought, wanted="a folder of images").lstrip()
-    raise click.ClickException(
-        f"--images: {what}. {near + ' ' if near else ''}Give a folder of images, or NAME:FOLDER."
-    )
+    told = f"{what}. {near}".strip()
+    raise click.ClickException(f"--images: {told} Give a folder of images, or NAME:FOLDER.")
 
 
 def check_empty(folder: Path) -> None:

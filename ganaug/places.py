@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-
-from ganaug.errors import FileError
-from ganaug.files import read_json
+from typing import Any
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 CHECKPOINT_ENDINGS = (".pt", ".pth", ".tar", ".pkl", ".bin")
@@ -21,10 +20,7 @@ def kind_of(path: Path) -> str:
     """What a path is, as words after "which is": "a pack", "a generator", "a folder of images", "a file", ..."""
     if not path.is_dir():
         return _kind_of_file(path)
-    try:
-        config = read_json(path / "config.json")
-    except FileError:
-        config = {}
+    config = _config(path)
     if "format_version" in config:
         return "a pack"
     if "architecture" in config:
@@ -69,6 +65,15 @@ def did_you_mean(given: str | Path, *, also: Iterable[str] = (), wanted: str = "
 
 def _likeness(given: str | Path, found: str | Path) -> float:
     return difflib.SequenceMatcher(None, str(given), str(found)).ratio()
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """What a folder's config.json holds; nothing where there is none, or one that is no JSON object."""
+    try:
+        content = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def spelled(path: Path) -> str:

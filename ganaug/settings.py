@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from typing_extensions import Self
 
 from ganaug.errors import SettingsError
+from ganaug.places import did_you_mean, kind_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -94,7 +95,10 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise SettingsError(f"there is no recipe {path}.") from error
+        near = did_you_mean(path, wanted="a recipe")
+        raise SettingsError(f"there is no recipe {path}.{near}") from error
+    except OSError as error:
+        raise SettingsError(f"{path} is {kind_of(path)}, not a recipe ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from error
     return content
@@ -144,6 +148,8 @@ def _check(field: dataclasses.Field[Any], kind: Any, value: Any) -> None:
         raise SettingsError(f"{name} should be at least {least}, got {value!r}.")
     if most is not None and not value <= most:
         raise SettingsError(f"{name} should be at most {most}, got {value!r}.")
+    if kind is int and not abs(value) < 2**63:
+        raise SettingsError(f"{name} should be {NUMBERS[kind]} of a size that can be, got {value!r:.80}.")
 
 
 def _word(value: object) -> str:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ganaug.errors import GeneratorError
 from ganaug.files import UNREADABLE
+from ganaug.places import did_you_mean
 
 TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # of files before torch 1.6
 
@@ -36,7 +37,7 @@ def read_checkpoint(path: Path) -> Any:
         with torch.serialization.safe_globals([argparse.Namespace]):  # rosinality's checkpoints hold their options
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise GeneratorError(f"there is no file {path}.") from error
+        raise GeneratorError(f"there is no file {path}.{did_you_mean(path)}") from error
     except pickle.UnpicklingError as error:
         raise GeneratorError(
             f"{path} is refused: it is damaged, or holds more than tensors and plain containers, and running what a "
@@ -90,7 +91,7 @@ def read_nvidia_pickle(path: str | Path) -> NvidiaNetwork:
     except GeneratorError:
         raise
     except FileNotFoundError as error:
-        raise GeneratorError(f"there is no file {path}.") from error
+        raise GeneratorError(f"there is no file {path}.{did_you_mean(path)}") from error
     except (*UNREADABLE, MemoryError, OverflowError) as error:
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise GeneratorError(

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from ganaug.cli.options import COUNT, DEVICE, DIRECTION, MAGNITUDE, PACK_HELP, SEED
+from ganaug.cli.options import COUNT, DEVICE, DIRECTION, MAGNITUDE, NEW_FILE, PACK_HELP, SEED
 from ganaug.transforms import LatentBank
 
 
 @click.command(epilog=f"{PACK_HELP}\n\nExample: ganaug bank digits bank.safetensors --direction background")
 @click.argument("pack")
-@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("out", type=NEW_FILE)
 @DIRECTION
 @click.option("--size", type=COUNT, default=20_000, show_default=True, help="Images, the same number of each class.")
 @MAGNITUDE
@@ -31,5 +31,7 @@ def bank(
 
     Interrupted, it goes on when called again with the same arguments.
     """
+    if out.with_name(out.name + ".done").exists() and not out.with_name(out.name + ".part").exists():
+        raise click.ClickException(f"{out}.done is there already, and would be overwritten. Choose another OUT.")
     built = LatentBank.build(pack, direction, size, out, magnitude=magnitude, seed=seed, device=device)
     click.echo(f"{len(built)} images in {out}, {out.stat().st_size / 2**20:.0f} MiB")

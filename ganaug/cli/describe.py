@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 import ganaug.evaluation
-from ganaug.cli.options import COUNT, PACK_HELP, SEED, WRITE, as_typed, check_written_to
+from ganaug.cli.options import COUNT, PACK_HELP, SEED, WRITE, Number, as_typed, check_written_to
 from ganaug.packs import DirectionPack
 
 
@@ -13,7 +13,7 @@ from ganaug.packs import DirectionPack
 @click.argument("pack")
 @click.option(
     "--magnitude",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=3.0,
     show_default=True,
     help="Both ends are looked at, -MAGNITUDE and MAGNITUDE.",

@@ -14,7 +14,10 @@ from ganaug.cli.options import (
     PACK_HELP,
     SEED,
     WRITE,
+    Number,
+    all_different,
     as_typed,
+    check_images,
     check_written_to,
     direction,
     interval,
@@ -47,6 +50,7 @@ OF_GENERATED = {
     "wanted",
     multiple=True,
     type=direction,
+    callback=all_different,
     help="Only this direction (repeatable); named ones by default.",
 )
 @click.option("--all", "everything", is_flag=True, help="Every direction, not only the named ones.")
@@ -57,7 +61,7 @@ OF_GENERATED = {
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Number(0, 1, min_open=True),
     default=0.95,
     show_default=True,
     help="Label agreement that a safe range must keep.",
@@ -117,6 +121,8 @@ def evaluate(
         check_written_to(pack)
     if images is None and (not rca or dvn or measure_ranges or wanted or everything or inverted):
         raise click.UsageError("evaluate needs --images, the real images that its judges are trained on.")
+    if images is not None:
+        check_images(images)
     loaded, command = DirectionPack.from_pretrained(pack), as_typed(ctx, images=images)
     if loaded.num_directions > 1:
         click.echo(cosines(loaded))

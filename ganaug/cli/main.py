@@ -38,6 +38,10 @@ COMMANDS = {
 }
 
 
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+"""What PyTorch says where a number asked for more than there is."""
+
+
 class Commands(click.Group):
     """The commands of :data:`COMMANDS`; errors that are the user's to mend are one message, without a traceback."""
 
@@ -62,8 +66,16 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (UserError, FileNotFoundError, UnidentifiedImageError) as error:
+        except (UserError, UnidentifiedImageError) as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            told = f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error)
+            raise click.ClickException(told) from error
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and not any(word in str(error).lower() for word in NO_MEMORY):
+                raise
+            told = " ".join(str(error).split())
+            raise click.ClickException(f"there is not enough memory for that; ask for less at once. {told}") from error
 
 
 @click.group(

@@ -10,19 +10,76 @@ from typing import Any
 
 import click
 
+from ganaug.places import did_you_mean, exists, is_folder, kind_of
+
 PACK_HELP = "PACK is a bundled name (see `ganaug packs`), a folder, or a Hub id such as org/name."
 
 WORDS = "ganaug.words"
 """Where a click context's ``meta`` keeps the words that were typed after ``ganaug``."""
 
-COUNT = click.IntRange(min=1)
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
+MOST = 10_000_000
+"""The largest count that is taken: more images or steps than that are a slip of the finger."""
+FARTHEST = 1e4
+"""The largest magnitude that is taken, in latent units; latents themselves are about 10 long."""
+
+
+class Whole(click.IntRange):
+    """Whole numbers from ``least``, up to ``most``."""
+
+    def __init__(self, least: int, most: int = MOST) -> None:
+        super().__init__(min=least)
+        self.most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number: int = super().convert(str(value)[:50], param, ctx)  # type: ignore[arg-type]  # of thousands of digits Python makes no number
+        if number > self.most:
+            self.fail(f"{number} is more than {self.most}.", param, ctx)
+        return number
+
+
+class Number(click.FloatRange):
+    """Finite numbers of a range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not abs(number) <= FARTHEST:
+            self.fail(f"{value!r} should be a finite number, at most {FARTHEST:g}.", param, ctx)
+        return number
+
+
+class Place(click.Path):
+    """A path; ``kind`` says what should lie there: "folder", "new folder", or "new file"."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(path_type=Path)
+        self.kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        text = str(value)
+        if not text.strip():
+            self.fail("the path is empty.", param, ctx)
+        if self.kind == "folder" and not is_folder(text):
+            if not exists(text):
+                self.fail(f"there is no folder {text!r}.{did_you_mean(text)}", param, ctx)
+            self.fail(f"{text} is {kind_of(Path(text))}, not a folder.", param, ctx)
+        if self.kind == "new folder" and exists(text) and not is_folder(text):
+            self.fail(f"{text} is {kind_of(Path(text))}, not a folder.", param, ctx)
+        if self.kind == "new file" and is_folder(text):
+            self.fail(f"{text} is {kind_of(Path(text))}, not a file.", param, ctx)
+        return Path(text)
+
+
+COUNT = Whole(1)
+FOLDER = Place("folder")
+NEW_FOLDER = Place("new folder")
+NEW_FILE = Place("new file")
 
 
 def direction(word: str) -> str | int:
     """A direction's index where the word is a number, else its name."""
-    return int(word) if word.isdecimal() else word
+    if not word.strip():
+        raise click.BadParameter("a direction is a name or an index, got an empty word.")
+    return int(word) if word.isdecimal() and len(word) < 50 else word
 
 
 def magnitude(text: str) -> str | float | tuple[float, float]:
@@ -34,7 +91,9 @@ def magnitude(text: str) -> str | float | tuple[float, float]:
     except ValueError:
         numbers = []
     if len(numbers) not in (1, 2) or not all(map(math.isfinite, numbers)):
-        raise click.BadParameter(f"should be safe, a number, or LOW,HIGH; got {text!r}.")
+        raise click.BadParameter(f"should be safe, a number, or LOW,HIGH; got {text!r:.100}.")
+    if max(map(abs, numbers)) > FARTHEST:
+        raise click.BadParameter(f"should be within {-FARTHEST:g} to {FARTHEST:g}, in latent units; got {text!r:.100}.")
     if numbers[0] > numbers[-1]:
         raise click.BadParameter(f"LOW,HIGH should have low <= high; got {text!r}.")
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
@@ -49,7 +108,15 @@ def interval(text: str) -> tuple[float, float] | None:
 
 
 def _one_or_several(ctx: click.Context, parameter: click.Parameter, chosen: Sequence[Any]) -> Any:
+    chosen = all_different(ctx, parameter, chosen)
     return chosen[0] if len(chosen) == 1 else list(chosen)
+
+
+def all_different(ctx: click.Context, parameter: click.Parameter, chosen: Sequence[Any]) -> Sequence[Any]:
+    """Refuse a direction that is given twice."""
+    if twice := [each for each in chosen if chosen.count(each) > 1]:
+        raise click.BadParameter(f"{twice[0]!r} is given twice. Give each direction once.")
+    return chosen
 
 
 def _checked_device(ctx: click.Context, parameter: click.Parameter, name: str | None) -> str | None:
@@ -57,9 +124,10 @@ def _checked_device(ctx: click.Context, parameter: click.Parameter, name: str | 
 
     if name is not None:
         try:
-            torch.empty(0, device=name)
-        except (RuntimeError, AssertionError) as error:
-            raise click.BadParameter(f"{name!r} can't be used here: {str(error).splitlines()[0]}") from error
+            if torch.empty(0, device=name).device.type == "meta":
+                raise RuntimeError("it computes nothing")
+        except (RuntimeError, AssertionError, ImportError, ValueError) as error:
+            raise click.BadParameter(f"{name!r:.100} can't be used here: {str(error).splitlines()[0]}") from error
     return name
 
 
@@ -77,7 +145,7 @@ DIRECTION = click.option(
 MAGNITUDE = click.option(
     "--magnitude", type=magnitude, default="safe", show_default=True, help="safe, a number, or LOW,HIGH."
 )
-SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all random draws.")
+SEED = click.option("--seed", type=Whole(0, 2**32 - 1), default=0, show_default=True, help="Of all random draws.")
 CLASSES = click.option(
     "--classes",
     callback=lambda ctx, parameter, text: text if text is None else [name.strip() for name in text.split(",") if name],
@@ -100,6 +168,18 @@ SETTINGS = click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 WRITE = click.option("--write", is_flag=True, help="Write the figures into the pack's folder.")
 
 
+def check_images(images: str) -> None:
+    """Refuse ``--images`` that is neither a folder nor ``NAME:FOLDER`` with a folder that is there."""
+    name, colon, folder = images.partition(":")
+    if is_folder(images) or (colon and name and is_folder(folder)):
+        return
+    sought = folder if colon and name and not exists(images) else images
+    what = f"{sought} is {kind_of(Path(sought))}" if exists(sought) else f"there is no folder {sought!r}"
+    near = "" if exists(sought) else did_you_mean(sought, wanted="a folder of images").lstrip()
+    told = f"{what}. {near}".strip()
+    raise click.ClickException(f"--images: {told} Give a folder of images, or NAME:FOLDER.")
+
+
 def check_empty(folder: Path) -> None:
     """Refuse a folder that holds anything."""
     if folder.exists() and any(folder.iterdir()):
@@ -112,12 +192,16 @@ def check_holds_nothing(folder: Path) -> None:
         raise click.ClickException(
             f"{folder} holds a pack or a generator already. Choose another folder, or delete it."
         )
+    if (folder / "generator.safetensors").exists():
+        raise click.ClickException(f"{folder} holds generator.safetensors already. Choose another folder.")
 
 
 def check_written_to(pack: str) -> None:
     """Refuse ``--write`` for a pack that is no folder."""
-    if not Path(pack).is_dir():
-        raise click.UsageError(f"--write needs a pack's folder, and {pack!r} is none.")
+    from ganaug.packs import bundled_packs  # not needed for --help, and slow to import
+
+    if not is_folder(pack) or pack in bundled_packs():
+        raise click.UsageError(f"--write needs a pack's folder, and {pack!r} is none.{did_you_mean(pack)}")
 
 
 def as_typed(ctx: click.Context, *, images: str | None = None) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ganaug.cli.options import COUNT, NEW_FOLDER, PACK_HELP
+from ganaug.cli.options import NEW_FOLDER, PACK_HELP, Number, Whole
 from ganaug.gallery import write_page
 from ganaug.packs import DirectionPack
 from ganaug.places import is_folder
@@ -17,10 +17,10 @@ from ganaug.places import is_folder
 @click.option("--out", type=NEW_FOLDER, help="Folder for the page; ganaug-show-NAME by default.")
 @click.option(
     "--reach",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     help="Walk from -REACH to REACH instead of each direction's range.",
 )
-@click.option("--seeds", type=COUNT, default=4, show_default=True, help="Rows of images per direction.")
+@click.option("--seeds", type=Whole(1, 1000), default=4, show_default=True, help="Rows of images per direction.")
 def show(pack: str, out: Path | None, reach: float | None, seeds: int) -> None:
     """Write an HTML page that shows what every direction of a PACK does."""
     loaded = DirectionPack.from_pretrained(pack)

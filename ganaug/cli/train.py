@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ganaug.cli.options import DEVICE
+from ganaug.cli.options import DEVICE, NEW_FOLDER
 from ganaug.errors import SettingsError
 from ganaug.settings import settings_help
 from ganaug.training import METHODS, DiscoverySettings, Recipe, make_pack, plan, read_recipe, recipe_for_generator
@@ -48,9 +48,7 @@ def _help() -> str:
 @click.option(
     "--generator", help="Instead of a RECIPE: a generator's folder, a pack, or a Hub id; every word is a KEY=VALUE."
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the pack, metrics and checkpoint."
-)
+@click.option("--out", type=NEW_FOLDER, required=True, help="Folder for the pack, metrics and checkpoint.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--dry-run", is_flag=True, help="Print parameters, time and memory of the run, and write nothing.")
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard event files, into OUT/tensorboard.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from torch import Tensor
 
-from ganaug.cli.options import DEVICE, FOLDER, ON_ERROR, SETTINGS
+from ganaug.cli.options import DEVICE, FOLDER, ON_ERROR, SETTINGS, check_images
 from ganaug.data import images_in_folder, read_labelled
 from ganaug.folders import OnError
 from ganaug.generators import Generator
@@ -70,6 +70,7 @@ def train_encoder(
         words += ["--recipe", str(recipe)]
     real = None
     if images is not None:
+        check_images(images)
         real = _real_images(images, pack.generator, on_error)
         words += ["--images", "IMAGES" if Path(images).is_dir() else f"{images.partition(':')[0]}:DATA"]
     pack = train_pack_encoder(pack, real, device=device, command=shlex.join(words), **given)

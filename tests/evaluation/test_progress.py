@@ -25,7 +25,7 @@ def test_what_was_found_is_not_measured_again(pack, data_root, tmp_path, monkeyp
         evaluate(pack, f"digits:{data_root}", **arguments, progress=Progress(tmp_path, pack, identity))
     assert [file.name.startswith(".evaluation-") for file in tmp_path.glob("*.json")] == [True]
 
-    monkeypatch.setattr("ganaug.evaluation.report.safe_ranges", lambda *words, **more: pytest.fail("measured again"))
+    monkeypatch.setattr("ganaug.evaluation.report.safe_ranges", lambda *_, **__: pytest.fail("all are known"))
     monkeypatch.setattr(_Measured, "figures", lambda *words: measured.append(words[1].index) or figures(*words))
     progress = Progress(tmp_path, pack, identity)
     again = evaluate(pack, f"digits:{data_root}", **arguments, progress=progress)

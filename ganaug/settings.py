@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -148,7 +149,7 @@ def _check(field: dataclasses.Field[Any], kind: Any, value: Any) -> None:
         raise SettingsError(f"{name} should be at least {least}, got {value!r}.")
     if most is not None and not value <= most:
         raise SettingsError(f"{name} should be at most {most}, got {value!r}.")
-    if kind is int and not abs(value) < 2**63:
+    if not (math.isfinite(value) if kind is float else abs(value) < 2**63):
         raise SettingsError(f"{name} should be {NUMBERS[kind]} of a size that can be, got {value!r:.80}.")
 
 

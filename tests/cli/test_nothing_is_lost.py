@@ -23,7 +23,12 @@ WRITES = {
 """Of each command that writes into a place of its own: a call, and names of the user's files that are in the way."""
 INTO_PACKS = {"name", "describe", "evaluate", "train-encoder"}
 """These write into a folder that is a pack already, and refuse every other one."""
-ELSEWHERE = {"packs": "writes nothing", "push": "writes to the Hub", "invert": "tests/inversion"}
+ELSEWHERE = {
+    "packs": "writes nothing",
+    "check": "writes nothing",
+    "push": "writes to the Hub",
+    "invert": "tests/inversion",
+}
 
 
 def test_every_command_that_writes_is_looked_at():

@@ -96,7 +96,8 @@ def settings_of(name):
     words = ["x", "=1", "", "nonsense=1", "==", "steps"]
     settings: type[Settings] | None = kinds.get(name)
     for field, _ in _fields(settings) if settings else ():
-        words += [f"{field.name}={value}" for value in ("", "x", "-1", "nan", "inf", "[]", "9" * 30)]
+        words += [f"{field.name}={value}" for value in ("", "x", "-1", "nan", "inf", "[]", "1e400")]
+        words += [f"{field.name}={'9' * 30}"] if isinstance(field.default, int) else []
         words += [f"{field.name}=3" if isinstance(field.default, bool) else f"{field.name}=on"]
     return words
 

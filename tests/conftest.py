@@ -14,6 +14,13 @@ from ganaug.generators import SNGAN, Encoder
 from ganaug.packs import DirectionPack
 
 
+@pytest.fixture(autouse=True)
+def quick_domains(monkeypatch):
+    """Encoders that tests train look at a few images only; the shipped packs' domains lie in their files."""
+    monkeypatch.setattr("ganaug.inversion.domain.VIEWS", 40)
+    monkeypatch.setattr("ganaug.inversion.domain.DRAWS", 40)
+
+
 @pytest.fixture(scope="session")
 def conditional_generator():
     torch.manual_seed(0)

@@ -22,6 +22,8 @@ LIMIT = 1.1
 COMPONENTS = 128
 VIEWS = 500
 """Images that each way of augmenting is tried on."""
+DRAWS = 1000
+"""Draws of 64 of them that the bounds are made of; a tenth of it for each class."""
 
 
 @torch.no_grad()
@@ -132,7 +134,7 @@ def _drawn(pack: DirectionPack, rng: torch.Generator) -> Tensor:
     generator = pack.generator
     drawn = []
     with torch.no_grad():
-        for _ in range(2 * VIEWS // 100):
+        for _ in range(max(1, 2 * VIEWS // 100)):
             latents, labels = generator.sample_latents(100, rng=rng), generator.sample_labels(100, rng=rng)
             drawn.append(signed_to_uint8(generator(latents, labels)).cpu())
     return torch.cat(drawn)

@@ -17,7 +17,7 @@ WRITES = {
     "show": ("pack --out OUT --seeds 1", ["index.html", "direction_000.png", "direction_002.png"]),
     "convert": ("checkpoint.pt --out OUT", ["config.json", "generator.safetensors"]),
     "bank": ("pack OUT/b --direction 0 --size 2", ["b", "b.part", "b.done"]),
-    "augment": ("photos OUT --pack pack --direction 0", ["mine.txt", "cat/0_0.png"]),
+    "augment": ("photos OUT --pack pack --direction 0 --classes cat,dog", ["mine.txt", "cat/0_0.png"]),
     "pull": ("pack OUT", ["mine.txt", *PACK]),
 }
 """Of each command that writes into a place of its own: a call, and names of the user's files that are in the way."""

@@ -118,8 +118,8 @@ def fit_domain(pack: DirectionPack, images: Tensor | None, *, seed: int = 0) -> 
     found = []
     for descriptions, errors, read in (*(held for _, held in views), looked_at(pack, drawn)):
         parts = [
-            (torch.arange(len(read)), 1000),
-            *(((read == y).nonzero()[:, 0], 100) for y in range(pack.num_classes)),
+            (torch.arange(len(read)), DRAWS),
+            *(((read == y).nonzero()[:, 0], DRAWS // 10) for y in range(pack.num_classes)),
         ]
         for rows, draws in parts:
             if len(rows) >= ENOUGH // 4:

@@ -96,6 +96,12 @@ def check_folder(folder: str | Path) -> FolderReport:
         if any(entry.is_dir() and not is_foreign(entry.name) for entry in root.iterdir()):
             report.problems.append(str(error))
         return report
+    for file in image_files(root):
+        if file.parent == root and file.name not in report.damaged:
+            earlier = report.unusual.get(file.name)
+            report.unusual[file.name] = "; ".join(
+                [*([earlier] if earlier else []), "beside the classes, in none of them"]
+            )
     for name in classes:
         files = [file.relative_to(root).as_posix() for file in image_files(root / name)]
         report.classes[name] = sum(file not in report.damaged for file in files)

@@ -250,9 +250,17 @@ class LabelledFolder(ImageFolder):  # type: ignore[misc]  # torchvision has no t
         super().__init__(
             str(root), transform, target_transform, loader=lambda path: open_image(path, channels=channels)
         )
+        if beside := [entry.name for entry in os.scandir(root) if entry.is_file() and is_image_name(entry.name)]:
+            warnings.warn(
+                f"{len(beside)} images lie beside the class subfolders of {root}, in no class, and are left out: "
+                f"{listed(beside)}.",
+                stacklevel=2,
+            )
         if on_error is not None:
             _, self.skipped = sound([Path(path) for path, _ in self.samples], on_error=on_error)
             self.leave_out(self.skipped)
+            if not self.samples:
+                raise DataError(f"no image under {root} can be read: {listed(list(self.skipped.values()))}")
 
     def leave_out(self, files: Iterable[Path]) -> None:
         """Go on without some of the images."""

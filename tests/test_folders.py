@@ -267,3 +267,16 @@ def test_check_says_what_a_folder_holds(tmp_path, ramp):
     for text in (*report.damaged, *report.unusual, "class cat: 4", ".hidden", "class dog has no"):
         assert text in report.table()
     assert '"is_sound": false' in report.to_json()
+
+
+def test_what_lies_beside_the_classes_and_what_is_left_of_none_is_said(tmp_path, ramp):
+    for name in ("cat/a.png", "loose.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(ramp).save(tmp_path / name)
+    with pytest.warns(UserWarning, match=r"1 images lie beside the class subfolders of .* left out: loose\.png"):
+        assert LabelledFolder(tmp_path).names() == ["cat/a.png"]
+    assert check_folder(tmp_path).unusual == {"loose.png": "beside the classes, in none of them"}
+    (tmp_path / "loose.png").unlink()
+    (tmp_path / "cat" / "a.png").write_text("no picture")
+    with pytest.warns(UserWarning, match="1 images are left out"), pytest.raises(DataError, match=r"no image under .*"):
+        LabelledFolder(tmp_path, on_error="skip")

@@ -1,6 +1,6 @@
 """Whether LatentShift tells images of a pack's kind from others.
 
-    python benchmarks/domains.py --data DATA --cifar CIFAR [--runs 200]
+    python benchmarks/domains.py --data DATA --cifar CIFAR [--runs 200] [--packs faces]
 
 CIFAR is the folder of the JPEG copy, unpacked (test/CLASS/NNNN.jpg). For each shipped pack and each set of images, RUNS
 times: 64 images at random, in batches of 16, through ``LatentShift("any", pack=...)``. Printed is the share of runs
@@ -84,8 +84,8 @@ def refused_after(pack: DirectionPack, batch: Tensor) -> int:
     return 0
 
 
-def rows(sets: dict[str, Tensor], runs: int) -> Iterator[tuple[str, str, list[int]]]:
-    for name in PACKS:
+def rows(sets: dict[str, Tensor], runs: int, packs: list[str]) -> Iterator[tuple[str, str, list[int]]]:
+    for name in packs:
         pack = DirectionPack.from_pretrained(name)
         fitting = v2.RGB() if pack.generator.channels == 3 else v2.Grayscale()
         for kind, pool in sets.items():
@@ -102,12 +102,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cifar", type=Path, required=True)
+    parser.add_argument("--packs", nargs="+", choices=PACKS, default=list(PACKS))
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     print(header("pack", "images", "refused", "after at most"))
-    for name, kind, after in rows(images(options.data, options.cifar), options.runs):
+    for name, kind, after in rows(images(options.data, options.cifar), options.runs, options.packs):
         share = sum(count > 0 for count in after) / len(after)
         print(line(name, kind, f"{share:.3f}", max(after)), flush=True)
 

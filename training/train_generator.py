@@ -26,6 +26,7 @@ from tqdm.auto import trange
 
 from ganaug.data import DATASETS, LabelledImages, images_in_folder
 from ganaug.devices import autocast
+from ganaug.errors import UserError
 from ganaug.evaluation import predict, train_classifier
 from ganaug.folders import find_classes
 from ganaug.generators import SNGAN
@@ -258,7 +259,10 @@ def main() -> None:
     )
     parser.add_argument("--checkpoint-every", type=int, default=500, help="iterations between checkpoints")
     parser.add_argument("--judge-steps", type=int, default=1000, help="steps of the classifier that reads the samples")
-    train(**vars(parser.parse_args()))
+    try:
+        train(**vars(parser.parse_args()))
+    except UserError as error:
+        raise SystemExit(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def made(root, pack, generator):
     torch.manual_seed(0)
     black = torch.zeros(4, 3, 32, 32, dtype=torch.uint8, device="cpu")
     served = LatentShift(bank=LatentBank(bank.path))(black, [0, 1, 2, 3])
-    invert_folder(root / "photos", pack, refine_steps=2, show_progress=False, device="cpu")
+    invert_folder(root / "photos", pack, classes=[], refine_steps=2, show_progress=False, device="cpu")
     stored = InvertedFolder(root / "photos", pack, transforms=LatentShift("any", pack=pack, source="invert"))
     budget = {"steps": 2, "batch_size": 4, "device": "cpu", "show_progress": False}
     learned = discover(generator, num_directions=3, rca_samples=8, out=root / "run", **budget)

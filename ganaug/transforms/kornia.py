@@ -89,6 +89,11 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         self.flags = {"direction": direction, "magnitude": magnitude, "blend": blend, "num_ops": num_ops}
 
     @own_defaults
+    @own_defaults
+    def forward(self, input: Tensor, params: dict[str, Tensor] | None = None, **options: Any) -> Tensor:
+        shifted: Tensor = super().forward(input, params=params, **options)
+        return shifted
+
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
         indices, magnitudes = self._choice.draw(1 if self.same_on_batch else batch_shape[0])
         shape = (batch_shape[0], *indices.shape[1:])

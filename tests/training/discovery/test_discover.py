@@ -1,3 +1,4 @@
+import inspect
 import json
 import os
 import signal
@@ -396,7 +397,9 @@ def test_recomputing_is_for_architectures_that_can():
 def test_a_compiler_that_fails_is_named_once_and_done_without(monkeypatch):
     def failing(function):
         def call(*inputs):
-            raise torch._dynamo.exc.BackendCompilerFailed(failing, RuntimeError("no C++ compiler"), None)
+            error = torch._dynamo.exc.BackendCompilerFailed
+            arguments = (failing, RuntimeError("no C++ compiler"), None)  # torch 2.6 takes the first two
+            raise error(*arguments[: len(inspect.signature(error).parameters)])
 
         return call
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -282,42 +282,3 @@ class LabelledFolder(ImageFolder):  # type: ignore[misc]  # torchvision has no t
     def names(self) -> list[str]:
         """Each image's path under the root, with slashes."""
         return [Path(file).relative_to(self.root).as_posix() for file, _ in self.samples]
-
-
-def match_classes(
-    found: Sequence[str], known: Sequence[str] | None, count: int, *, where: str, generator: str
-) -> list[int]:
-    """Which class of a generator each of a data set's classes is: by name, never by place.
-
-    Args:
-        found: the data set's classes.
-        known: the generator's, in its order; None if nobody has said. Then numerals are taken for its numbers.
-        count: how many the generator has.
-        where, generator: whose both are, for the error.
-
-    Returns:
-        An index in ``[0, count)`` for each of ``found``.
-
-    Raises:
-        DataError: classes that the generator does not have; the message shows both lists.
-    """
-    if known is None:
-        numbers = [int(name) if name.isdecimal() else -1 for name in found]
-        if len(set(numbers)) == len(found) and all(0 <= number < count for number in numbers):
-            return numbers
-        raise DataError(
-            f"{where} has the classes {', '.join(found)}, and {generator} does not say what its {count} classes are. "
-            "Say it, in its order, with classes=[...] (--classes NAME,NAME,...)."
-        )
-    exact = {name: index for index, name in enumerate(known)}
-    folded = {name.casefold(): index for name, index in exact.items()}
-    matched = [exact.get(name, folded.get(name.casefold(), -1)) for name in found]
-    foreign = [name for name, index in zip(found, matched, strict=True) if index < 0]
-    if foreign or len(set(matched)) < len(matched):
-        raise DataError(
-            f"{where} has the classes {', '.join(found)}; {generator} has {', '.join(known)}. "
-            f"{'It does not have ' + ', '.join(foreign) if foreign else 'Two of them are the same one'}. Rename the "
-            "folders, or say what the generator's classes are called there, in its order, with classes=[...] "
-            "(--classes NAME,NAME,...)."
-        )
-    return matched

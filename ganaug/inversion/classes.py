@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ganaug.class_names import match_classes
 from ganaug.errors import DataError
-from ganaug.folders import match_classes
 from ganaug.packs import DirectionPack
 
 

@@ -32,7 +32,7 @@ def looked_at(pack: DirectionPack, images: Tensor) -> tuple[Tensor, Tensor, Tens
     :func:`ganaug.packs.domain.described`."""
     generator, encoder = pack.networks(images.device)
     if encoder is None:
-        raise PackError(f"pack {pack.name!r} has no encoder. Train one: ganaug train-encoder PACK.")
+        raise PackError(f"pack {pack.name!r} has no encoder. Train one: ganaug train-encoder {pack.name}.")
     size = (generator.image_size, generator.image_size)
     parts = [
         described(generator, encoder, unit_to_signed(resized(to_unit(part), size))) for part in images.split(ENOUGH)

@@ -70,7 +70,7 @@ def invert_folder(
     target = default_device(device)
     generator, encoder = pack.networks(target)
     if encoder is None:
-        raise PackError(f"pack {pack.name!r} has no encoder. Train one: ganaug train-encoder PACK.")
+        raise PackError(f"pack {pack.name!r} has no encoder. Train one: ganaug train-encoder {pack.name}.")
     folder = LabelledFolder(root, on_error=on_error)
     path = Path(folder.root) / LATENTS_FILE
     _check_ours(path)

@@ -39,7 +39,7 @@ def invert(
     """
     generator, encoder = pack.networks(images.device)
     if encoder is None:
-        raise PackError(f"pack {pack.name!r} has no encoder. Train one: ganaug train-encoder PACK.")
+        raise PackError(f"pack {pack.name!r} has no encoder. Train one: ganaug train-encoder {pack.name}.")
     if labels is not None and generator.num_classes:
         generator.check_labels(labels, len(images))
     with torch.no_grad():

@@ -237,6 +237,8 @@ def _start_or_go_on(scratch: Path, progress: Path, header: bytes, data_bytes: in
             raise BankError(f"{scratch} is a half-built bank of other arguments. Delete it, or choose another path.")
         told = progress.read_text(encoding="utf-8") if progress.exists() else ""
         return int(told) if re.fullmatch("[0-9]{1,9}", told) and int(told) <= num_chunks else 0
+    if progress.exists() and not re.fullmatch("[0-9]{1,9}", progress.read_text(encoding="utf-8", errors="replace")):
+        raise BankError(f"{progress} is there already and not ganaug's. Move it away, or choose another path.")
     progress.unlink(missing_ok=True)
     with scratch.open("wb") as file:
         file.write(header)

@@ -81,7 +81,7 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         if not self.pack.has_encoder:
             raise TransformError(
                 f"RandomLatentShift inverts images, and pack {self.pack.name!r} has no encoder. Train one "
-                "(ganaug train-encoder PACK), or use LatentShift on images with labels."
+                f"(ganaug train-encoder {self.pack.name}), or use LatentShift on images with labels."
             )
         self.pack.load()  # loaded now, before workers are forked
         self._choice = Choice(self.pack, direction, num_ops=num_ops, weights=weights, magnitude=magnitude)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganaug.class_names import places
 from ganaug.errors import TransformError
 
 Names = Sequence[str] | None
@@ -37,7 +38,7 @@ class ClassNames:
         self.given = _checked_names(classes)
         if num_classes == 0:
             raise TransformError(f"{title} draws no classes, so classes={list(self.given)!r:.80} can't be used.")
-        found = {name: self._find(name, num_classes) for name in self.given}
+        found = dict(zip(self.given, places(self.given, self.known, num_classes), strict=True))
         if missing := [name for name, number in found.items() if number is None]:
             raise TransformError(
                 f"{title} does not draw the classes {_shown(missing)}. The data set's are {_shown(self.given)}; the "
@@ -62,7 +63,7 @@ class ClassNames:
     def numbers(self, words: Sequence[str]) -> list[int]:
         """The labels that names stand for; ``TransformError`` for names that nobody gave."""
         names = self._spoken()
-        numbers = [_place(word, names) for word in words]
+        numbers = places(words, names, len(names))
         if None in numbers:
             wrong = [word for word, number in zip(words, numbers, strict=True) if number is None]
             raise TransformError(
@@ -74,7 +75,7 @@ class ClassNames:
 
     def is_name(self, word: str) -> bool:
         """Whether a word is the name of a class."""
-        return _place(word, self._spoken()) is not None
+        return places([word], self._spoken(), 0) != [None]
 
     def drawn_as(self, labels: Tensor) -> Tensor:
         """The generator's classes ``(N,)`` of labels ``(N,)``."""
@@ -82,11 +83,6 @@ class ClassNames:
 
     def _spoken(self) -> tuple[str, ...]:
         return self.given if self.given is not None else self.known or ()
-
-    def _find(self, name: str, num_classes: int) -> int | None:
-        if self.known is not None:
-            return _place(name, self.known)
-        return int(name) if name in map(str, range(num_classes)) else None
 
     def _own(self, num_classes: int) -> str:
         return _shown(self.known) if self.known is not None else f"0 to {num_classes - 1}, without names"
@@ -100,14 +96,6 @@ def _checked_names(classes: Any) -> tuple[str, ...]:
             f"dataset.classes); got {classes!r:.80}."
         )
     return names
-
-
-def _place(name: str, names: Sequence[str]) -> int | None:
-    """Where a name stands among others: as it is written, else, if that is one place, whatever its capitals."""
-    if name in names:
-        return names.index(name)
-    alike = [place for place, other in enumerate(names) if other.casefold() == name.casefold()]
-    return alike[0] if len(alike) == 1 else None
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -37,7 +37,7 @@ class Samples:
         self.title = f"pack {self.pack.name!r}"
         self.channels, self.num_classes = self.pack.generator.channels, self.pack.generator.num_classes
         self.image_size = self.pack.generator.image_size
-        self.class_names: Names = getattr(self.pack.generator, "class_names", None)
+        self.class_names: Names = self.pack.generator.class_names
 
     def make_params(
         self,
@@ -83,7 +83,7 @@ class Inversions:
         self.title = f"pack {self.pack.name!r}"
         self.channels, self.num_classes = self.pack.generator.channels, self.pack.generator.num_classes
         self.image_size = self.pack.generator.image_size
-        self.class_names: Names = getattr(self.pack.generator, "class_names", None)
+        self.class_names: Names = self.pack.generator.class_names
 
     def make_params(
         self,
@@ -143,7 +143,7 @@ class Bank:
         self.title = f"bank {str(bank.path)!r}"
         self.channels, self.num_classes = bank.channels, bank.num_classes
         self.image_size = bank.images.shape[-1]
-        self.class_names: Names = getattr(bank, "class_names", None)
+        self.class_names: Names = None
 
     def make_params(
         self,
@@ -188,7 +188,7 @@ def sources_of_pack(choice: Choice, wanted: str, *, blend: str) -> dict[str, Sou
     if wanted == "invert" and not pack.has_encoder:
         raise TransformError(
             f'source="invert" needs a pack with an encoder, and pack {pack.name!r} has none. '
-            'Use source="sample" on images with labels, or train one: ganaug train-encoder PACK.'
+            f'Use source="sample" on images with labels, or train one: ganaug train-encoder {pack.name}.'
         )
     # Loaded now, so that DataLoader workers that are forked later share these weights.
     pack.load()
@@ -225,5 +225,5 @@ def choose_source(
     raise TransformError(
         f"{got} LatentShift works on a batch of images with their labels and a pack whose generator is "
         "class-conditional (after the DataLoader, beside v2.CutMix), or on images alone with a pack that has an "
-        "encoder (ganaug train-encoder PACK)."
+        f"encoder (ganaug train-encoder {source.pack.name})."
     )

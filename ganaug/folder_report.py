@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,18 +114,22 @@ def check_folder(folder: str | Path) -> FolderReport:
 def _check_file(file: Path, name: str, report: FolderReport) -> None:
     try:
         image = open_image(file)
-        with Image.open(file) as picture:
-            mode, frames = picture.mode, getattr(picture, "n_frames", 1)
-            turned = 2 <= orientation(picture) <= 8
-            clear = mode in TRANSPARENT or "transparency" in picture.info
-    except DataError as error:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            with Image.open(file) as picture:
+                mode, frames, turned = picture.mode, getattr(picture, "n_frames", 1), orientation(picture)
+                clear = mode in TRANSPARENT or "transparency" in picture.info
+    except (DataError, OSError, EOFError, SyntaxError, ValueError) as error:  # the later frames may be damaged
         report.damaged[name] = str(error).removeprefix(f"{file}").lstrip(": ")
         return
     report.images += 1
     report.sizes[image.size] = report.sizes.get(image.size, 0) + 1
     report.modes[mode] = report.modes.get(mode, 0) + 1
+    complaints = {str(each.message).strip() for each in told if each.category is UserWarning}
     notes = [
-        "turned as its EXIF orientation says" * turned,
+        *(f"read all the same, but: {complaint}" for complaint in sorted(complaints)),
+        "its EXIF orientation can't be read, so it is taken as it is stored" * (turned is None),
+        "turned as its EXIF orientation says" * ((turned or 1) > 1),
         "16 bits, scaled to 8" * (mode in SIXTEEN_BIT),
         "transparent, put on white" * clear,
         f"mode {mode}, converted" * (mode not in ("L", "RGB", "P", *TRANSPARENT, *SIXTEEN_BIT)),

@@ -59,13 +59,15 @@ def open_image(path: str | Path, *, channels: int | None = None) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
                 picture.load()
-                image = _as_seen(_upright(picture))
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+                upright = ImageOps.exif_transpose(picture) if (orientation(picture) or 1) > 1 else picture.copy()
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error
     except Exception as error:  # decoders raise what they like on damaged files
         raise DataError(f"{path} can't be read as an image: {_reason(path, error)}") from error
+    try:
+        image = _as_seen(upright)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     if channels is None:
         return image
     return image.convert("L" if channels == 1 else "RGB")
@@ -85,16 +87,16 @@ def fitted(image: Image.Image, size: int, *, crop: bool) -> Tensor:
     return pixels
 
 
-def orientation(picture: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) where there is none or its EXIF is damaged."""
+def orientation(picture: Image.Image) -> int | None:
+    """The EXIF orientation, 1 (upright) where there is none; None where it can't be read or is none of the eight.
+
+    Viewers show images of the last kind as they are stored, and so does ganaug; ``ganaug check`` names them.
+    """
     try:
-        return int(picture.getexif().get(0x0112, 1))
-    except Exception:  # Pillow raises what it likes on damaged EXIF; viewers show such images as they are stored
-        return 1
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    return ImageOps.exif_transpose(picture) if 2 <= orientation(picture) <= 8 else picture
+        found = picture.getexif().get(0x0112, 1)
+    except Exception:  # Pillow raises what it likes on damaged EXIF
+        return None
+    return found if found in range(1, 9) else None
 
 
 def _as_seen(picture: Image.Image) -> Image.Image:

@@ -56,7 +56,7 @@ def write(root, folder, name, kind, mode, size, turn, damage, seed):
         picture = picture.convert(mode)
     try:
         picture.save(path, exif=exif)
-    except Exception:
+    except (OSError, ValueError, KeyError, TypeError):  # a format that does not hold such a picture
         path.write_text("no picture")
     content = path.read_bytes()
     if damage == "cut":

@@ -47,6 +47,12 @@ def test_images_are_turned_as_their_exif_says(tmp_path, turn, kind):
 def test_damaged_exif_leaves_an_image_as_it_is(tmp_path, ramp):
     Image.fromarray(ramp).save(tmp_path / "a.jpg", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff", quality=95)
     assert open_image(tmp_path / "a.jpg").size == (12, 8)
+    assert "read all the same, but: Corrupt EXIF data" in check_folder(tmp_path).unusual["a.jpg"]
+    wrong = Image.Exif()
+    wrong[0x0112] = 11
+    Image.fromarray(ramp).save(tmp_path / "b.jpg", exif=wrong)
+    assert open_image(tmp_path / "b.jpg").size == (12, 8)
+    assert "can't be read, so it is taken as it is stored" in check_folder(tmp_path).unusual["b.jpg"]
 
 
 @pytest.mark.parametrize("kind", ["png", "tif"])

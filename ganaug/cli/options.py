@@ -31,7 +31,9 @@ class Whole(click.IntRange):
         self.most = most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number: int = super().convert(str(value)[:50], param, ctx)  # type: ignore[arg-type]  # of thousands of digits Python makes no number
+        if len(str(value)) > 50:  # of thousands of digits Python makes no number
+            self.fail(f"{str(value)[:20]}... is more than {self.most}, or no number.", param, ctx)
+        number: int = super().convert(value, param, ctx)
         if number > self.most:
             self.fail(f"{number} is more than {self.most}.", param, ctx)
         return number

@@ -15,6 +15,9 @@ from ganaug.evaluation.report import Report
 from ganaug.images import signed_to_unit
 from ganaug.packs import DirectionPack
 
+STROKES, FACE = "bright strokes on dark", "a face in the middle of the image"
+"""What images are taken for, grey and colour ones."""
+
 
 @own_defaults
 def stroke_shape(images: Tensor) -> dict[str, Tensor]:
@@ -80,8 +83,12 @@ class DescriptionReport(Report):
     rows: list[tuple[int, str, dict[str, Effect]]]
 
     def table(self) -> str:
-        """One line for each direction."""
-        lines = [f"{'direction':>26}" + "".join(f"{f'{name} (share, rank)':>26}" for name in self.figures)]
+        """What the figures are of, then one line for each direction."""
+        kind = FACE if "face" in self.figures else STROKES
+        head = f"{'direction':>26}" + "".join(f"{f'{name} (share, rank)':>26}" for name in self.figures)
+        lines = [f"figures of {kind}; of any other image they mean nothing", head]
+        if not self.rows:
+            lines.append("no direction has a name: ganaug name PACK INDEX=NAME")
         for _, label, effects in self.rows:
             cells = (f"{each.change:+.2f} ({each.share:.2f}, {each.rank})" for each in effects.values())
             lines.append(f"{label:>26}" + "".join(f"{cell:>26}" for cell in cells))

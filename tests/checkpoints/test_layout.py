@@ -87,7 +87,7 @@ def test_a_title_that_is_taken_is_refused_and_a_file_that_is_read_again_is_not()
     assert again is not known
 
     def build(state):
-        raise NotImplementedError
+        pytest.fail("a layout that was refused is not built")
 
     other = Layout(title=again.title, architecture="sngan", build=build, has=(), pattern="")
     with pytest.raises(GeneratorError, match=r"both register a layout 'Plain .*another title"):

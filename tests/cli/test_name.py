@@ -8,6 +8,14 @@ def test_names_are_given_and_taken_away(run, pack_folder):
     assert pack.names == {"stroke": 2} and pack.preview is not None
 
 
+def test_a_name_does_not_move_without_a_word(run, pack_folder):
+    text = run("name", pack_folder, "2=colour")
+    assert "'colour' was the name of direction 1, which has none now" in text and "{'colour': 2}" in text
+    assert "was the name" not in run("name", pack_folder, "2=colour")
+    assert "'light' is given to 0 and to 1" in run("name", pack_folder, "0=light", "1=light", code=2)
+    assert DirectionPack.from_pretrained(pack_folder).names == {"colour": 2}
+
+
 def test_half_a_renaming_is_none(run, pack_folder):
     before = {file.name: file.read_bytes() for file in pack_folder.iterdir()}
     assert "INDEX=NAME, got 'stroke'" in run("name", pack_folder, "2=stroke", "stroke", code=2)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from biggans import biggan, deep
 from pytorch_pretrained_biggan import BigGAN as PublishedBigGANDeep
 from pytorch_pretrained_biggan import BigGANConfig
 
@@ -7,51 +8,6 @@ from ganaug.errors import GeneratorError
 from ganaug.generators import BigGAN, BigGANDeep, Generator
 from ganaug.packs import DirectionPack
 from ganaug.transforms import LatentShift
-
-DEEP_CONFIG = {
-    "z_dim": 6,
-    "class_embed_dim": 6,
-    "channel_width": 8,
-    "num_classes": 5,
-    "layers": [[False, 16, 16], [True, 16, 8], [False, 8, 4], [True, 4, 2], [False, 2, 1], [True, 1, 1]],
-    "attention_layer_position": 4,
-    "eps": 1e-4,
-    "n_stats": 51,
-}
-
-
-def biggan(**options):
-    """A random generator whose weights have spectral norm 1, as those of a checkpoint have when it is folded in."""
-    torch.manual_seed(0)
-    sizes = {"latent_dim": 16, "image_size": 32, "num_classes": 5, "ch": 4, "shared_dim": 6, "attention": [16]}
-    generator = BigGAN(**{**sizes, **options})
-    with torch.no_grad():
-        for name, tensor in generator.state_dict().items():
-            if name.endswith(".means"):
-                tensor.normal_(0, 0.3)
-            elif name.endswith(".variances"):
-                tensor.uniform_(0.5, 1.5)
-            elif name.endswith(".gamma"):
-                tensor.fill_(0.7)
-            elif name.endswith(".weight") and name != "shared.weight":
-                tensor.div_(torch.linalg.matrix_norm(tensor.flatten(1), ord=2))
-    return generator.freeze()
-
-
-def deep(**options):
-    """A random generator of those sizes, with statistics and attention of its own."""
-    torch.manual_seed(0)
-    sizes = {"latent_dim": 6, "class_embed_dim": 6, "ch": 8, "num_classes": 5, "layers": DEEP_CONFIG["layers"]}
-    generator = BigGANDeep(**sizes, attention_layer_position=4, **options)
-    with torch.no_grad():
-        for name, tensor in generator.state_dict().items():
-            if name.endswith(".means"):
-                tensor.normal_(0, 0.3)
-            elif name.endswith(".variances"):
-                tensor.uniform_(0.5, 1.5)
-            elif name.endswith(".gamma"):
-                tensor.fill_(0.7)
-    return generator.freeze()
 
 
 def test_generators_of_published_sizes():

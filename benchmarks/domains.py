@@ -1,6 +1,6 @@
 """Whether LatentShift tells images of a pack's kind from others.
 
-    python benchmarks/domains.py --data DATA --cifar CIFAR [--runs 200] [--packs faces]
+    python benchmarks/domains.py --data DATA --cifar CIFAR [--runs 200] [--packs faces] [--sets noise]
 
 CIFAR is the folder of the JPEG copy, unpacked (test/CLASS/NNNN.jpg). For each shipped pack and each set of images, RUNS
 times: 64 images at random, in batches of 16, through ``LatentShift("any", pack=...)``. Printed is the share of runs
@@ -38,23 +38,28 @@ def photographs(root: Path) -> Tensor:
     squares = []
     for file in image_files(root / "bsds500" / "test"):
         picture = read_image(file, channels=3)
-        for side in (32, 64, 128, 256) * 3:
+        for side in (side for side in (32, 64, 128, 256) * 3 if side <= min(picture.shape[1:])):
             squares.append(v2.Resize(64, antialias=True)(v2.RandomCrop(side)(picture)))
     return torch.stack(squares)
 
 
-def images(data: Path, cifar: Path) -> dict[str, Tensor]:
-    faces = DirectionPack.from_pretrained("faces").generator
-    with torch.no_grad():
-        drawn = torch.cat([signed_to_uint8(faces(faces.sample_latents(200))) for _ in range(10)])
+@torch.no_grad()
+def faces() -> Tensor:
+    generator = DirectionPack.from_pretrained("faces").generator
+    return torch.cat([signed_to_uint8(generator(generator.sample_latents(200))) for _ in range(10)])
+
+
+def readers(data: Path, cifar: Path) -> dict[str, Callable[[], Tensor]]:
     return {
-        "digits": digits_on_photographs(data, train=False).images,
-        "mnist": mnist(data, train=False).images,
-        "faces": drawn,
-        "fashion-mnist": fashion_mnist(data, train=False).images,
-        "cifar10": torch.stack([read_image(file, channels=3) for file in some(image_files(cifar / "test"), 2000)]),
-        "photographs": photographs(data),
-        "noise": torch.randint(0, 256, (1000, 3, 32, 32), dtype=torch.uint8),
+        "digits": lambda: digits_on_photographs(data, train=False).images,
+        "mnist": lambda: mnist(data, train=False).images,
+        "faces": faces,
+        "fashion-mnist": lambda: fashion_mnist(data, train=False).images,
+        "cifar10": lambda: torch.stack(
+            [read_image(file, channels=3) for file in some(image_files(cifar / "test"), 2000)]
+        ),
+        "photographs": lambda: photographs(data),
+        "noise": lambda: torch.randint(0, 256, (1000, 3, 32, 32), dtype=torch.uint8),
     }
 
 
@@ -101,14 +106,19 @@ def rows(sets: dict[str, Tensor], runs: int, packs: list[str]) -> Iterator[tuple
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cifar", type=Path, required=True)
+    parser.add_argument("--cifar", type=Path, default=Path("cifar10"))
+    parser.add_argument(
+        "--sets", nargs="+", default=list(readers(Path(), Path())), choices=list(readers(Path(), Path()))
+    )
     parser.add_argument("--packs", nargs="+", choices=PACKS, default=list(PACKS))
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.manual_seed(options.seed)
+    read = readers(options.data, options.cifar)
+    sets = {name: read[name]() for name in options.sets}
     print(header("pack", "images", "refused", "after at most"))
-    for name, kind, after in rows(images(options.data, options.cifar), options.runs, options.packs):
+    for name, kind, after in rows(sets, options.runs, options.packs):
         share = sum(count > 0 for count in after) / len(after)
         print(line(name, kind, f"{share:.3f}", max(after)), flush=True)
 

@@ -67,6 +67,11 @@ def test_every_policy_trains_a_network(run, data_root, tmp_path):
         assert 0 <= policies.accuracy(network, data) <= 1
 
 
+def test_domains_tell_kinds_of_images_apart(run, data_root):
+    text = run("domains.py", "--data", data_root, "--packs", "mnist", "--sets", "photographs", "noise", "--runs", 1)
+    assert "| mnist | photographs | 1.000 | 16 |" in text and "| mnist | noise | 1.000 | 16 |" in text
+
+
 def test_a_report_takes_no_two_settings_for_one(run, tmp_path):
     out = tmp_path / "masks.jsonl"
     row = {"way": "true masks", "seed": 0, "iou": 0.7, "f": 0.8, "mae": 0.1}

@@ -63,6 +63,9 @@ def readers(data: Path, cifar: Path) -> dict[str, Callable[[], Tensor]]:
     }
 
 
+SETS = list(readers(Path(), Path()))
+
+
 def views(channels: int, size: int) -> dict[str, Callable[[Tensor], Tensor]]:
     """What a pipeline does to one image; made anew for each run, with another strength."""
     strength = 0.4 * float(torch.rand(()))

@@ -97,7 +97,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         near = did_you_mean(path, wanted="a recipe")
-        raise SettingsError(f"there is no recipe {path}.{near}") from error
+        raise SettingsError(
+            f"there is no recipe {path}.{near} Those of the bundled packs lie in ganaug's repository; without one: "
+            "--generator."
+        ) from error
     except OSError as error:
         raise SettingsError(f"{path} is {kind_of(path)}, not a recipe ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import click
 from PIL import UnidentifiedImageError
@@ -65,7 +66,9 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                return super().invoke(ctx)
         except (UserError, UnidentifiedImageError) as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
@@ -76,6 +79,18 @@ class Commands(click.Group):
                 raise
             told = " ".join(str(error).split())
             raise click.ClickException(f"there is not enough memory for that; ask for less at once. {told}") from error
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """In place of ``warnings.showwarning``: for the person who typed the command, without the line of code."""
+    click.echo(f"Warning: {message}", err=True)
 
 
 @click.group(

@@ -136,7 +136,9 @@ def _stored(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             names = list(file.keys())
             return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
-        raise PackError(f"{path} is not a whole safetensors file ({error}). Run ganaug invert again.") from error
+        raise PackError(
+            f"{path} is not a whole safetensors file ({error}). Move it away, and run ganaug invert again."
+        ) from error
 
 
 def _check_ours(path: Path) -> None:

@@ -17,9 +17,11 @@ stack cat concat concatenate vstack row_stack atleast_1d atleast_2d
 flip roll view reshape flatten unflatten unsqueeze squeeze expand expand_as repeat repeat_interleave tile
 contiguous clone detach detach_ requires_grad_ pin_memory share_memory_
 to cpu cuda float double half bfloat16 type type_as
+t transpose permute swapaxes swapdims movedim moveaxis
 """
 MOVES = frozenset(_NAMES.split())
 """What torch calls the functions that move latents and compute nothing; what these return of latents are latents."""
+TURNS = (Tensor.T.__get__, Tensor.mT.__get__, Tensor.H.__get__, Tensor.mH.__get__)
 
 
 class Latents(tv_tensors.TVTensor):  # type: ignore[misc]  # torchvision has no types, so its classes are Any
@@ -51,7 +53,8 @@ class Latents(tv_tensors.TVTensor):  # type: ignore[misc]  # torchvision has no 
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         output = super().__torch_function__(func, types, args, kwargs)
-        if getattr(func, "__name__", "") not in MOVES or not _all_latents(args, kwargs or {}):
+        moves = getattr(func, "__name__", "") in MOVES or func in TURNS
+        if not moves or not _all_latents(args, kwargs or {}):
             return output
         return type(output)(map(_wrapped, output)) if isinstance(output, (tuple, list)) else _wrapped(output)
 

@@ -32,8 +32,11 @@ def load_generator(name: str | Path) -> Generator:
             )
         try:
             return DirectionPack.from_pretrained(text).generator
-        except PackError:
-            return Generator.from_pretrained(text).freeze()
+        except PackError as refused:
+            try:
+                return Generator.from_pretrained(text).freeze()
+            except GeneratorError as error:
+                raise GeneratorError(f"{error}{did_you_mean(text, wanted='a generator')}") from refused
     except FileError as error:
         raise GeneratorError(str(error)) from error
     except PackError as error:

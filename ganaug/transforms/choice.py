@@ -14,6 +14,9 @@ from torch import Tensor
 from ganaug.errors import TransformError, listed
 from ganaug.packs import DirectionPack
 
+SLACK = 1e-4
+"""Of ranges that were rounded on their way through float32."""
+
 BLENDS = ("add", "replace")
 
 
@@ -126,18 +129,18 @@ def _warn_of_magnitudes(pack: DirectionPack, indices: list[int], direction: Any,
             f"nobody has measured the safe ranges of pack {pack.name!r}, so {asked!r} promises nothing about labels: "
             "all directions count, over all of their ranges. Measure: ganaug evaluate PACK --images IMAGES "
             "--measure-ranges --write.",
-            stacklevel=4,
+            stacklevel=5,  # the line that made the transform
         )
     beyond = []
     for index in indices:
         (low, high), (least, most) = _interval(pack, index, magnitude), pack[index].range
-        if low < least or high > most:
+        if low < least - SLACK or high > most + SLACK:
             beyond.append(f"{pack[index].label} ({least:g} to {most:g})")
     if beyond:
         warnings.warn(
             f"magnitude={magnitude!r} goes beyond the ranges that these directions of pack {pack.name!r} were found "
             f"over: {listed(beyond)}. Images there may be no images.",
-            stacklevel=4,
+            stacklevel=5,  # the line that made the transform
         )
 
 

@@ -29,7 +29,8 @@ ONE = (
 )
 TO_IMAGE = {
     True: "v2.ToImage()(image) makes one, height by width by channels, a tensor",
-    False: "torch.from_numpy(images).permute(0, 3, 1, 2) makes a batch (N, H, W, C) a tensor",
+    False: "torch.from_numpy(images).permute(0, 3, 1, 2) makes a batch (N, H, W, C) a tensor, torch.from_numpy(images) "
+    "one (N, C, H, W)",
 }
 
 

@@ -52,7 +52,22 @@ def find_labels(sample: Any, getter: LabelsGetter = "default") -> Any:
     likely = [keys[name] for name in ("labels",) if name in keys]
     likely += [key for key in sample if isinstance(key, str) and "label" in key.lower()]
     likely += [keys[name] for name in USUAL_KEYS if name in keys]
+    if likely and "label" not in likely[0].lower():
+        for other in likely[1:]:
+            if not _agree(sample[likely[0]], sample[other]):
+                raise TransformError(
+                    f"the sample has different labels under {likely[0]!r} and {other!r}. Say which are meant with "
+                    f"labels_getter=lambda sample: sample[{likely[0]!r}]."
+                )
     return sample[likely[0]] if likely else None
+
+
+def _agree(first: Any, second: Any) -> bool:
+    """Whether labels are the same, or what stands under the second key can be none."""
+    first, second = _as_tensor(first), _as_tensor(second)
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return first.shape != second.shape or bool((first == second.to(first.device)).all())
+    return not isinstance(second, type(first)) or bool(first == second)
 
 
 def _is_image(item: Any) -> bool:

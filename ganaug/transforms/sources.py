@@ -126,10 +126,14 @@ class Inversions:
         shape = (count, self.pack.latent_dim)
         rows = plain(latents[None] if latents.ndim == 1 else latents)
         if rows.shape != shape:
+            why = "There should be one for each image."
+            if rows.ndim != 2 or rows.shape[1] != self.pack.latent_dim:
+                why = "They belong to another generator, or were turned round; run ganaug invert again."
             raise TransformError(
-                f"stored latents should have shape {shape} for {self.title}, got {tuple(rows.shape)}. "
-                "They belong to another generator; run ganaug invert again."
+                f"stored latents should have shape {shape} for {self.title}, got {tuple(rows.shape)}. {why}"
             )
+        if rows.is_meta or not rows.isfinite().all():
+            raise TransformError("stored latents should be finite numbers, got NaN, infinities, or latents on meta.")
         return rows.to("cpu", torch.float32, copy=True)
 
 

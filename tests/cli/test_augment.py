@@ -88,3 +88,8 @@ def test_mistakes_on_the_command_line_are_one_message(run, pack_folder, photos, 
     text = run(*(places.get(word, word) for word in words), "--pack", pack_folder, code=code)
     assert message in " ".join(text.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_warnings_are_a_line_without_code(run, pack_folder, photos, tmp_path):
+    text = run("augment", photos("0", "1"), tmp_path / "out", "--pack", pack_folder, "--direction", 0, "--magnitude", 9)
+    assert "Warning: magnitude=9.0 goes beyond the ranges" in text and ".py" not in text

@@ -378,3 +378,54 @@ def test_params_are_always_tensors_that_collate(inverting_pack, grey_pack, p, nu
             assert (params["classes"] >= 0).all() == known
         assert default_collate(each)["classes"].shape == (3, 1)
     assert LatentShift("any", pack=inverting_pack).make_params([BATCH])["classes"].tolist() == [-1] * 4
+
+
+# -- what a stranger stumbled over ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist"])
+def test_the_shipped_packs_defaults_warn_of_nothing(name, recwarn):
+    LatentShift("any", pack=name)
+    assert not [each for each in recwarn if "beyond the ranges" in str(each.message)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda latents: latents * float("nan"), "should be finite"),
+        (lambda latents: latents / 0, "should be finite"),
+        (lambda latents: Latents(latents.to("meta")), "should be finite"),
+        (lambda latents: latents[:3], r"got \(3, 8\)\. There should be one for each image"),
+        (lambda latents: latents[:, :5], "belong to another generator"),
+    ],
+)
+def test_stored_latents_that_are_none_of_these_images_are_refused(inverting_pack, change, message):
+    images, latents = torch.rand(4, 3, 32, 32), Latents(torch.randn(4, 8))
+    shift = LatentShift("background", pack=inverting_pack, p=1, source="invert")
+    with pytest.raises(TransformError, match=message):
+        shift(images, torch.arange(4), Latents(change(latents)))
+
+
+@pytest.mark.parametrize(
+    "turn", [lambda each: each.t(), lambda each: each.T, lambda each: each.permute(1, 0), lambda each: each.mT]
+)
+def test_latents_that_were_turned_round_stay_latents_and_are_refused(inverting_pack, turn):
+    shift = LatentShift("background", pack=inverting_pack, p=1)
+    with pytest.raises(TransformError, match=r"got \(8, 4\)\. They belong to another generator, or were turned round"):
+        shift(torch.rand(4, 3, 32, 32), torch.arange(4), turn(Latents(torch.randn(4, 8))))
+
+
+def test_labels_that_differ_under_two_keys_are_refused(inverting_pack):
+    shift, labels = LatentShift("background", pack=inverting_pack, p=1), torch.arange(4)
+    sample = {
+        "image": torch.rand(4, 3, 32, 32),
+        "y": labels,
+        "target": labels.clone(),
+        "category": ["a", "b", "c", "d"],
+    }
+    assert torch.equal(shift(sample)["y"], labels)
+    for sample["y"] in (labels + 1, labels.flip(0)):
+        with pytest.raises(TransformError, match=r"different labels under 'target' and 'y'\. .*labels_getter=lambda"):
+            shift(sample)
+    picked = LatentShift("background", pack=inverting_pack, p=1, labels_getter=lambda sample: sample["y"])
+    assert picked(sample)["image"].shape == (4, 3, 32, 32)

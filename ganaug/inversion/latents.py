@@ -21,7 +21,7 @@ t transpose permute swapaxes swapdims movedim moveaxis
 """
 MOVES = frozenset(_NAMES.split())
 """What torch calls the functions that move latents and compute nothing; what these return of latents are latents."""
-TURNS = (Tensor.T.__get__, Tensor.mT.__get__, Tensor.H.__get__, Tensor.mH.__get__)
+TURNS: tuple[Any, ...] = tuple(getattr(Tensor, name).__get__ for name in ("T", "mT", "H", "mH"))
 
 
 class Latents(tv_tensors.TVTensor):  # type: ignore[misc]  # torchvision has no types, so its classes are Any

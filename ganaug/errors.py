@@ -57,6 +57,11 @@ class EncoderTrainingError(UserError, RuntimeError):
     """Training of an encoder cannot start or go on; the message says why and what to do."""
 
 
+def counted(count: int, noun: str) -> str:
+    """A count and its noun, in the plural unless the count is 1."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def listed(complaints: Sequence[str]) -> str:
     """The first six of some complaints, and how many more there are."""
     more = f"; and {len(complaints) - 6} more" if len(complaints) > 6 else ""

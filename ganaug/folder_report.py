@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ganaug.errors import DataError
+from ganaug.errors import DataError, counted
 from ganaug.folders import (
     SIXTEEN_BIT,
     TRANSPARENT,
@@ -58,7 +58,7 @@ class FolderReport:
         """For people to read."""
         sizes = Counter(self.sizes).most_common()
         shown = ", ".join(f"{width} x {height} ({count})" for (width, height), count in sizes[:6])
-        lines = [f"{self.folder}: {self.images} images"]
+        lines = [f"{self.folder}: {counted(self.images, 'image')}"]
         lines += [f"  class {name}: {count}" for name, count in self.classes.items()]
         lines += [f"  sizes: {shown}" + (f" and {len(sizes) - 6} others" if len(sizes) > 6 else "")] if sizes else []
         lines += [f"  modes: {', '.join(f'{mode} ({count})' for mode, count in self.modes.items())}"]

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
 
-from ganaug.errors import DataError, listed
+from ganaug.errors import DataError, counted, listed
 
 OnError = Literal["fail", "skip"]
 
@@ -131,6 +131,8 @@ def _reason(path: str | Path, error: Exception) -> str:
         return "it is a folder."
     if os.path.exists(path) and not os.path.getsize(path):
         return "the file is empty."
+    if isinstance(error, UnidentifiedImageError):
+        return "it is no image, or one of a kind that Pillow does not know."
     return f"{str(error).replace(str(path), '').strip() or type(error).__name__} ({type(error).__name__})."
 
 
@@ -195,7 +197,7 @@ def sound(files: Iterable[Path], *, on_error: OnError = "fail") -> tuple[list[Pa
             'them, or leave them out with on_error="skip" (--on-error skip).'
         )
     if bad:
-        warnings.warn(f"{len(bad)} images are left out: {listed(list(bad.values()))}", stacklevel=2)
+        warnings.warn(f"{counted(len(bad), 'image')} left out: {listed(list(bad.values()))}", stacklevel=2)
     return good, bad
 
 
@@ -254,7 +256,7 @@ class LabelledFolder(ImageFolder):  # type: ignore[misc]  # torchvision has no t
         )
         if beside := [entry.name for entry in os.scandir(root) if entry.is_file() and is_image_name(entry.name)]:
             warnings.warn(
-                f"{len(beside)} images lie beside the class subfolders of {root}, in no class, and are left out: "
+                f"{counted(len(beside), 'image')} beside the class subfolders of {root}, in no class, left out: "
                 f"{listed(beside)}.",
                 stacklevel=2,
             )

@@ -20,11 +20,8 @@ def kind_of(path: Path) -> str:
     """What a path is, as words after "which is": "a pack", "a generator", "a folder of images", "a file", ..."""
     if not path.is_dir():
         return _kind_of_file(path)
-    config = _config(path)
-    if "format_version" in config:
-        return "a pack"
-    if "architecture" in config:
-        return "a generator"
+    if kind := _kind_of_record(_config(path)):
+        return kind
     if (path / "checkpoint.pt").is_file() and (path / "metrics.jsonl").is_file():
         return UNFINISHED
     if (path / "index.html").is_file() and (path / ".ganaug").is_file():
@@ -34,6 +31,19 @@ def kind_of(path: Path) -> str:
     if any(entry.suffix.lower() in IMAGE_ENDINGS for entry in (*found, *below)):
         return "a folder of images"
     return "a folder" if found else "an empty folder"
+
+
+def kind_of_config(text: str) -> str:
+    """What the text of a config.json is of: "a pack", "a generator", or nothing where it is of neither."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    return _kind_of_record(content) if isinstance(content, dict) else ""
+
+
+def _kind_of_record(config: dict[str, Any]) -> str:
+    return "a pack" if "format_version" in config else "a generator" if "architecture" in config else ""
 
 
 def exists(path: str | Path) -> bool:

@@ -139,7 +139,7 @@ def damaged(folder, ramp):
         "cut.png": "truncated",
         "bit.png": "bit.png",
         "empty.png": "the file is empty",
-        "text.jpg": "cannot identify",
+        "text.jpg": "it is no image",
         "float.tif": "mode F",
         "int.tif": "32-bit",
     }
@@ -154,7 +154,7 @@ def test_damaged_files_are_named_with_what_is_wrong(tmp_path, ramp):
     Image.fromarray(ramp).save(tmp_path / "good.png")
     with pytest.raises(DataError, match=r"7 of 8 images can't be read"):
         sound(image_files(tmp_path))
-    with pytest.warns(UserWarning, match="7 images are left out"):
+    with pytest.warns(UserWarning, match="7 images left out"):
         good, bad = sound(image_files(tmp_path), on_error="skip")
     assert [file.name for file in good] == ["good.png"] and {file.name for file in bad} == told.keys()
     with pytest.raises(DataError, match='"fail" or "skip", got "mend"'.replace('"mend"', "'mend'")):
@@ -283,10 +283,10 @@ def test_what_lies_beside_the_classes_and_what_is_left_of_none_is_said(tmp_path,
     for name in ("cat/a.png", "loose.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(ramp).save(tmp_path / name)
-    with pytest.warns(UserWarning, match=r"1 images lie beside the class subfolders of .* left out: loose\.png"):
+    with pytest.warns(UserWarning, match=r"1 image beside the class subfolders of .* left out: loose\.png"):
         assert LabelledFolder(tmp_path).names() == ["cat/a.png"]
     assert check_folder(tmp_path).unusual == {"loose.png": "beside the classes, in none of them"}
     (tmp_path / "loose.png").unlink()
     (tmp_path / "cat" / "a.png").write_text("no picture")
-    with pytest.warns(UserWarning, match="1 images are left out"), pytest.raises(DataError, match=r"no image under .*"):
+    with pytest.warns(UserWarning, match="1 image left out"), pytest.raises(DataError, match=r"no image under .*"):
         LabelledFolder(tmp_path, on_error="skip")

@@ -19,6 +19,7 @@ from ganaug.cli.options import (
     PACK_HELP,
     SEED,
 )
+from ganaug.errors import counted
 from ganaug.folders import OnError
 from ganaug.transforms import augment_folder
 
@@ -76,8 +77,8 @@ def augment(
     """Augment a folder of class subfolders: OUT gets the same subfolders, with augmented PNG images.
 
     Each image is changed along the direction, or (--source sample) replaced by a generated one of its class; class
-    subfolders are matched with the generator's classes by name. --copies makes several of each image. Interrupted, the
-    same command goes on where it stopped; else OUT must be empty.
+    subfolders are matched with the generator's classes by name. --copies makes several of each image. The same
+    command goes on where it stopped, and with images that came since; else OUT must be empty.
     """
     done = augment_folder(
         images,
@@ -95,6 +96,7 @@ def augment(
         seed=seed,
         device=device,
     )
-    click.echo(f"{done.written} images in {out}" + (f", beside {done.kept} that were there" if done.kept else ""))
+    beside = f", beside {done.kept} that were there" if done.kept else ""
+    click.echo(f"{counted(done.written, 'image')} in {out}{beside}")
     for file, reason in done.skipped.items():
         click.echo(f"left out: {reason or file}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ganaug.cli.options import COUNT, DEVICE, DIRECTION, MAGNITUDE, NEW_FILE, PACK_HELP, SEED
+from ganaug.errors import counted
 from ganaug.transforms import LatentBank
 
 
@@ -34,4 +35,4 @@ def bank(
     if out.with_name(out.name + ".done").exists() and not out.with_name(out.name + ".part").exists():
         raise click.ClickException(f"{out}.done is there already, and would be overwritten. Choose another OUT.")
     built = LatentBank.build(pack, direction, size, out, magnitude=magnitude, seed=seed, device=device)
-    click.echo(f"{len(built)} images in {out}, {out.stat().st_size / 2**20:.0f} MiB")
+    click.echo(f"{counted(len(built), 'image')} in {out}, {out.stat().st_size / 2**20:.0f} MiB")

@@ -14,10 +14,15 @@ from ganaug.errors import UserError
 
 
 class Entry(NamedTuple):
-    """Where a command lies, and its line in ``ganaug --help``; the module holds a function of its own last name."""
+    """Where a command lies, its line in ``ganaug --help``, and what Ctrl-C leaves; the module holds a function of its
+    own last name."""
 
     module: str
     help: str
+    stopped: str = "nothing half-written is left."
+
+
+GOES_ON = "the same command goes on from here."
 
 
 COMMANDS = {
@@ -30,9 +35,9 @@ COMMANDS = {
     "evaluate": Entry("ganaug.cli.evaluate", "Measure directions with judges trained on real images."),
     "convert": Entry("ganaug.cli.convert", "Make a generator or pack of a foreign checkpoint."),
     "check": Entry("ganaug.cli.check", "Say what a folder of images holds, and what is damaged."),
-    "bank": Entry("ganaug.cli.bank", "Draw shifted images beforehand, for jobs short of CPU."),
+    "bank": Entry("ganaug.cli.bank", "Draw shifted images beforehand, for jobs short of CPU.", GOES_ON),
     "invert": Entry("ganaug.cli.invert", "Find and store the latents of a folder of images."),
-    "augment": Entry("ganaug.cli.augment", "Augment a folder of images on disk."),
+    "augment": Entry("ganaug.cli.augment", "Augment a folder of images on disk.", GOES_ON),
     "packs": Entry("ganaug.cli.packs", "List the packs that come with ganaug."),
     "push": Entry("ganaug.cli.push", "Upload a pack to the Hub."),
     "pull": Entry("ganaug.cli.pull", "Download a pack from the Hub."),
@@ -69,6 +74,9 @@ class Commands(click.Group):
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning
                 return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo(f"\nStopped; {COMMANDS[ctx.invoked_subcommand or ''].stopped}", err=True)
+            ctx.exit(130)
         except (UserError, UnidentifiedImageError) as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:

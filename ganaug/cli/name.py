@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from ganaug.cli.options import FOLDER
+from ganaug.cli.options import PACK_FOLDER
 from ganaug.gallery import preview
 from ganaug.packs import DirectionPack
 
 
 @click.command(epilog="Example: ganaug name runs/digits 17=background 4=stroke")
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=PACK_FOLDER)
 @click.argument("names", nargs=-1, required=True, metavar="INDEX=NAME...")
 def name(folder: Path, names: tuple[str, ...]) -> None:
     """Name directions of the pack in FOLDER; INDEX= takes a name away."""

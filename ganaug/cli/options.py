@@ -49,8 +49,16 @@ class Number(click.FloatRange):
         return number
 
 
+def _of_bundled(name: str) -> str:
+    """What to do where a bundled pack's name stands and a folder is needed; nothing of another name."""
+    from ganaug.packs import bundled_packs  # not needed for --help, and slow to import
+
+    told = f"{name} comes with ganaug and stays as it is. Make a copy of your own: ganaug pull {name} my-{name}"
+    return told if name in bundled_packs() else ""
+
+
 class Place(click.Path):
-    """A path; ``kind`` says what should lie there: "folder", "new folder", or "new file"."""
+    """A path; ``kind`` says what should lie there: "folder", "pack's folder", "new folder", or "new file"."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(path_type=Path)
@@ -60,7 +68,9 @@ class Place(click.Path):
         text = str(value)
         if not text.strip():
             self.fail("the path is empty.", param, ctx)
-        if self.kind == "folder" and not is_folder(text):
+        if self.kind in ("folder", "pack's folder") and not is_folder(text):
+            if self.kind == "pack's folder" and (told := _of_bundled(text)):
+                self.fail(told, param, ctx)
             if not exists(text):
                 self.fail(f"there is no folder {text!r}.{did_you_mean(text)}", param, ctx)
             self.fail(f"{text} is {kind_of(Path(text))}, not a folder.", param, ctx)
@@ -73,6 +83,7 @@ class Place(click.Path):
 
 COUNT = Whole(1)
 FOLDER = Place("folder")
+PACK_FOLDER = Place("pack's folder")
 NEW_FOLDER = Place("new folder")
 NEW_FILE = Place("new file")
 
@@ -200,9 +211,9 @@ def check_holds_nothing(folder: Path) -> None:
 
 def check_written_to(pack: str) -> None:
     """Refuse ``--write`` for a pack that is no folder."""
-    from ganaug.packs import bundled_packs  # not needed for --help, and slow to import
-
-    if not is_folder(pack) or pack in bundled_packs():
+    if told := _of_bundled(pack):
+        raise click.UsageError(f"--write changes a pack's folder, and {told}")
+    if not is_folder(pack):
         raise click.UsageError(f"--write needs a pack's folder, and {pack!r} is none.{did_you_mean(pack)}")
 
 

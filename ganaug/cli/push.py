@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from ganaug.cli.options import FOLDER
+from ganaug.cli.options import PACK_FOLDER
 from ganaug.packs import DirectionPack
 
 
 @click.command(epilog="Example: ganaug push runs/digits org/digits --private")
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=PACK_FOLDER)
 @click.argument("repo")
 @click.option("--private", is_flag=True, help="Make the repository private.")
 def push(folder: Path, repo: str, private: bool) -> None:

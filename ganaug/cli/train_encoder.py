@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from torch import Tensor
 
-from ganaug.cli.options import DEVICE, FOLDER, ON_ERROR, SETTINGS, check_images
+from ganaug.cli.options import DEVICE, ON_ERROR, PACK_FOLDER, SETTINGS, check_images
 from ganaug.data import images_in_folder, read_labelled
 from ganaug.folders import OnError
 from ganaug.generators import Generator
@@ -31,7 +31,7 @@ defaults:
     help=HELP + settings_help(EncoderSettings),
     epilog="Example: ganaug train-encoder runs/mine --images photos steps=4000",
 )
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=PACK_FOLDER)
 @SETTINGS
 @click.option("--recipe", type=click.Path(path_type=Path), help="A recipe whose [encoder] table gives the settings.")
 @click.option(

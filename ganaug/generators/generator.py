@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from huggingface_hub import ModelHubMixin, hf_hub_download
+from huggingface_hub import HfApi, ModelHubMixin, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import Tensor, nn
 from typing_extensions import Self
@@ -18,7 +18,7 @@ from ganaug.devices import own_defaults
 from ganaug.errors import FileError, GeneratorError
 from ganaug.files import read_json, write_json
 from ganaug.generators.checks import check, check_integers, check_repeatable
-from ganaug.generators.hub import check_place, pushing
+from ganaug.generators.hub import check_place, check_repository, pushing
 from ganaug.generators.network import FrozenNetwork, load_network
 from ganaug.marks import folder_made
 
@@ -339,7 +339,10 @@ class Generator(
         Raises:
             GeneratorError: the Hub can't be reached, refuses, or takes ``repo_id`` for no name of a repository.
         """
+        token, revision = options.get("token"), options.get("branch")
         with pushing(repo_id):
+            full_id = HfApi(token=token).create_repo(repo_id, private=options.get("private"), exist_ok=True).repo_id
+            check_repository(full_id, "a generator", token=token, revision=revision)
             address: str = super().push_to_hub(repo_id, **options)
         return address
 

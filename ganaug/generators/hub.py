@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
-from ganaug.errors import FileError, GeneratorError
+from ganaug.errors import FileError, GeneratorError, UserError
 from ganaug.files import read_json
+from ganaug.places import kind_of_config
 
 # Bases of HfHubHTTPError are the errors of the HTTP library, another one in other versions of huggingface_hub.
 OF_HTTP = cast(tuple[type[Exception], ...], HfHubHTTPError.__bases__)
@@ -34,6 +36,40 @@ def pushing(repo_id: str) -> Iterator[None]:
         yield
     except HUB_ERRORS as error:
         raise GeneratorError(why_not_pushed(repo_id, error)) from error
+    except UserError as error:
+        raise GeneratorError(str(error)) from error
+
+
+def check_repository(repo_id: str, wanted: str, *, token: str | bool | None, revision: str | None) -> None:
+    """Refuse a Hub repository in which a push would replace what is not of the same kind.
+
+    Args:
+        wanted: the kind, ``"a pack"`` or ``"a generator"``.
+
+    Raises:
+        UserError: its config.json is of something else, or it has a README.md and no config.json.
+    """
+    try:
+        names = HfApi(token=token).list_repo_files(repo_id, revision=revision)
+    except (RepositoryNotFoundError, RevisionNotFoundError):
+        return
+
+    def text(name: str) -> str:
+        held = Path(hf_hub_download(repo_id, name, revision=revision, token=token))
+        return held.read_text("utf-8", errors="replace")
+
+    if "config.json" in names:
+        kind = kind_of_config(text("config.json")) or "something else's"
+        foreign = f"config.json, which is {kind}, not {wanted}" if kind != wanted else ""
+    else:
+        card = text("README.md") if "README.md" in names else ""
+        body = card.split("\n---", 1)[-1] if card.startswith("---") else card  # the website writes a head alone
+        foreign = "README.md, and no config.json" if body.strip("- \r\n") else ""
+    if foreign:
+        raise UserError(
+            f"the Hub's {repo_id} holds {foreign}; it would be overwritten, and nothing was pushed. Push to a "
+            "repository of its own."
+        )
 
 
 def check_place(folder: Path, *names: str) -> None:

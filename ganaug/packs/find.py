@@ -17,6 +17,8 @@ def load_generator(name: str | Path) -> Generator:
     Raises:
         GeneratorError: nothing of the kind is found; the message says what lies there, and what is near.
     """
+    if not isinstance(name, (str, Path)):
+        raise GeneratorError(f"a generator is given as a folder or a Hub id, got a {type(name).__name__}.")
     text = str(name)
     try:
         if text in bundled_packs():

@@ -16,9 +16,9 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from ganaug.errors import PackError
-from ganaug.generators.generator import CONFIG_FILE
-from ganaug.generators.hub import HUB_ERRORS, why_not_pushed
+from ganaug.errors import PackError, UserError
+from ganaug.generators.generator import CONFIG_FILE, Generator
+from ganaug.generators.hub import HUB_ERRORS, check_repository, why_not_pushed
 from ganaug.packs.format import ENCODER_FILE, PACK_FILES, PREVIEW_FILE, write_pack
 from ganaug.places import did_you_mean, exists, is_folder, kind_of, spelled
 
@@ -42,6 +42,9 @@ def find_pack(name: str | Path, *, revision: str | None, **options: Any) -> tupl
     Raises:
         PackError: nothing is found under the name; the message says what is near, and what that is.
     """
+    if not isinstance(name, (str, Path)):
+        more = " A pack holds directions too; discover(generator) finds some." if isinstance(name, Generator) else ""
+        raise PackError(f"a pack is a bundled name, a folder or a Hub id, got a {type(name).__name__}.{more}")
     text, bundled = str(name), bundled_packs()
     if isinstance(name, str) and text in bundled:
         return bundled[text], text
@@ -95,6 +98,7 @@ def push_pack(
 
     with _as_pack_errors(why_not):
         full_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        check_repository(full_id, "a pack", token=token, revision=revision)
     with tempfile.TemporaryDirectory() as scratch:
         write_pack(pack, Path(scratch), called=full_id)
         gone = [name for name in (ENCODER_FILE, PREVIEW_FILE) if not Path(scratch, name).exists()]
@@ -116,6 +120,8 @@ def _as_pack_errors(explain: Callable[[Exception], str]) -> Iterator[None]:
         yield
     except HUB_ERRORS as error:
         raise PackError(explain(error)) from error
+    except UserError as error:
+        raise PackError(str(error)) from error
 
 
 def _why_not_fetched(error: Exception, repo_id: str, revision: str | None) -> str:

@@ -20,6 +20,7 @@ from ganaug.errors import BankError
 from ganaug.files import replacing
 from ganaug.images import from_unit
 from ganaug.packs import DirectionPack
+from ganaug.places import did_you_mean, exists, kind_of
 from ganaug.transforms.choice import Choice, Magnitude
 from ganaug.transforms.functional import offsets, sampled
 
@@ -46,7 +47,8 @@ class LatentBank:
 
     Attributes:
         images: ``(N, C, H, W)`` uint8, labels: ``(N,)`` int64 in ascending order, indices: ``(N,)`` int64 of the
-            directions, magnitudes: ``(N,)`` float32; all mapped, not read.
+            directions, magnitudes: ``(N,)`` float32; all mapped, not read. class_names: of the generator's classes, or
+            None where nobody has named them.
 
     Raises:
         BankError: there is no such file, or it is damaged or no bank.
@@ -63,7 +65,9 @@ class LatentBank:
         if not self.path.is_file():
             part = _scratch(self.path)
             half = f" {part} is half built: call LatentBank.build again to go on." if part.exists() else ""
-            raise BankError(f"there is no bank {self.path}.{half}")
+            how = half or f"{did_you_mean(self.path)} ganaug bank PACK {self.path} --direction NAME builds one."
+            what = f"{self.path} is {kind_of(self.path)}, not a bank." if exists(self.path) else ""
+            raise BankError(what or f"there is no bank {self.path}.{how}")
         try:
             with safe_open(self.path, framework="pt") as file:
                 metadata = file.metadata() or {}
@@ -85,9 +89,11 @@ class LatentBank:
         self.indices, self.magnitudes = tensors["indices"], tensors["magnitudes"]
         self.metadata = metadata
         self.num_classes = int(classes)
+        self.class_names = _class_names(metadata.get("class_names"), self.num_classes, self.path)
         self.channels = self.images.shape[1]
-        self._starts = torch.searchsorted(self.labels, torch.arange(self.num_classes + 1))
-        if (self.labels.diff() < 0).any() or (self._starts.diff() < 1).any() or self._starts[-1] != len(self):
+        edges = torch.searchsorted(self.labels, torch.arange(self.num_classes + 1, device="cpu"))
+        self._starts, self._counts = edges[:-1], edges.diff()
+        if (self.labels.diff() < 0).any() or (self._counts < 1).any() or edges[-1] != len(self):
             raise BankError(f"{self.path} has labels that are not those of a latent bank. Build it again.")
 
     def __getstate__(self) -> dict[str, Path]:
@@ -103,11 +109,10 @@ class LatentBank:
     def __repr__(self) -> str:
         return f"LatentBank({str(self.path)!r}, {len(self)} images of {self.num_classes} classes)"
 
-    @own_defaults
     def draw(self, classes: Tensor, *, rng: torch.Generator | None = None) -> Tensor:
         """Entries ``(N,)`` drawn at random, one of each class ``(N,)``."""
-        starts, stops = self._starts[classes], self._starts[classes + 1]
-        return starts + (torch.rand(len(classes), generator=rng) * (stops - starts)).long()
+        chances = torch.rand(len(classes), generator=rng, device="cpu", dtype=torch.float32)
+        return self._starts[classes] + (chances * self._counts[classes]).long()
 
     @classmethod
     @own_defaults
@@ -164,6 +169,8 @@ def _build(path: Path, choice: Choice, size: int, *, seed: int, device: torch.de
         "ranges": json.dumps(choice.low_high.tolist()),
         "seed": str(seed),
     }
+    if generator.class_names is not None:
+        metadata["class_names"] = json.dumps(generator.class_names)
     shapes = {name: [size] for name in TENSORS}
     shapes["images"] += [generator.channels, generator.image_size, generator.image_size]
     header, starts = _header(metadata, shapes)
@@ -175,7 +182,7 @@ def _build(path: Path, choice: Choice, size: int, *, seed: int, device: torch.de
         name: np.memmap(scratch, NUMPY[kind], "r+", len(header) + starts[name], tuple(shapes[name]))
         for name, kind in TENSORS.items()
     }
-    labels = torch.arange(size) * generator.num_classes // size
+    labels = torch.arange(size, device="cpu") * generator.num_classes // size
     with tqdm(total=size, initial=min(done * CHUNK, size), desc="bank", disable=not show_progress) as bar:
         for chunk in range(done, num_chunks):
             rows = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, size))
@@ -201,6 +208,21 @@ def _chunk(choice: Choice, labels: Tensor, *, rng: torch.Generator, device: torc
     size = (generator.image_size, generator.image_size)
     images = from_unit(sampled(generator, latents, shift, labels.to(device), size=size), torch.uint8)
     return {"images": images.cpu(), "labels": labels, "indices": indices, "magnitudes": magnitudes}
+
+
+def _class_names(text: str | None, num_classes: int, path: Path) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    try:
+        names = json.loads(text)
+    except (ValueError, RecursionError):
+        names = None
+    if (
+        not (isinstance(names, list) and all(isinstance(name, str) for name in names) and len({*names}) == num_classes)
+        or len(names) != num_classes
+    ):
+        raise BankError(f"{path} has class names that are none of a latent bank's. Build it again.")
+    return tuple(names)
 
 
 def _scratch(path: Path) -> Path:

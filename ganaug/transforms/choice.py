@@ -36,9 +36,10 @@ class Choice:
         magnitude: Magnitude = "safe",
     ) -> None:
         self.pack = pack
-        self.indices = torch.tensor(_indices(pack, direction))
+        self.indices = torch.tensor(_indices(pack, direction), device="cpu")
         _warn_of_magnitudes(pack, self.indices.tolist(), direction, magnitude)
-        self.low_high = torch.tensor([_interval(pack, int(index), magnitude) for index in self.indices])
+        intervals = [_interval(pack, int(index), magnitude) for index in self.indices]
+        self.low_high = torch.tensor(intervals, device="cpu", dtype=torch.float32)
         self.weights = None if weights is None else _weights(weights, len(self.indices))
         self.num_ops = _checked_num_ops(
             num_ops, self.indices if self.weights is None else self.indices[self.weights > 0]
@@ -50,16 +51,17 @@ class Choice:
         Both ``(count,)``; ``(count, num_ops)`` for more than one, all different within a row.
         """
         if self.num_ops > 1:
-            weights = torch.ones(len(self.indices)) if self.weights is None else self.weights
+            weights = torch.ones_like(self.low_high[:, 0]) if self.weights is None else self.weights
             chosen = torch.multinomial(weights.expand(max(count, 1), -1), self.num_ops, generator=rng)[:count]
         elif len(self.indices) == 1:
-            chosen = torch.zeros(count, dtype=torch.int64)
+            chosen = torch.zeros(count, device="cpu", dtype=torch.int64)
         elif self.weights is None:
-            chosen = torch.randint(len(self.indices), (count,), generator=rng)
+            chosen = torch.randint(len(self.indices), (count,), generator=rng, device="cpu")
         else:
             chosen = torch.multinomial(self.weights, max(count, 1), replacement=True, generator=rng)[:count]
         low, high = self.low_high[chosen].unbind(-1)
-        return self.indices[chosen], low + (high - low) * torch.rand(chosen.shape, generator=rng)
+        share = torch.rand(chosen.shape, generator=rng, device="cpu", dtype=torch.float32)
+        return self.indices[chosen], low + (high - low) * share
 
 
 def check_probability(p: Any) -> float:
@@ -81,7 +83,13 @@ def _indices(pack: DirectionPack, direction: str | int | Sequence[str | int]) ->
         raise TransformError(
             f'direction should be a name, an index, a non-empty list of them, or "any"; got {direction!r}.'
         )
-    return [pack.index(one) for one in direction]
+    indices = [pack.index(one) for one in direction]
+    if twice := [str(one) for one, index in zip(direction, indices, strict=True) if indices.count(index) > 1]:
+        raise TransformError(
+            f"direction lists one direction more than once: {', '.join(map(repr, twice))}. List each once; "
+            "weights=[...] draw one more often."
+        )
+    return indices
 
 
 def _checked_num_ops(num_ops: int, indices: Tensor) -> int:
@@ -90,11 +98,6 @@ def _checked_num_ops(num_ops: int, indices: Tensor) -> int:
         raise TransformError(
             "num_ops is how many different directions shift each image: a whole number from 1 to the number of "
             f"directions that are drawn from ({most} here), got {num_ops!r}."
-        )
-    if num_ops > 1 and most < len(indices):
-        raise TransformError(
-            f"with num_ops={num_ops} each direction is listed once, got a list with one twice (directions "
-            f"{indices.tolist()}). Draw one more often with weights."
         )
     return int(num_ops)
 
@@ -105,7 +108,7 @@ def _weights(weights: Sequence[float], count: int) -> Tensor:
             f"weights should be {count} numbers, one for each direction, none negative and not all zero; "
             f"got {weights!r}."
         )
-    return torch.tensor([float(weight) for weight in weights])
+    return torch.tensor([float(weight) for weight in weights], device="cpu", dtype=torch.float32)
 
 
 def _interval(pack: DirectionPack, index: int, magnitude: Magnitude) -> tuple[float, float]:

@@ -21,7 +21,7 @@ class DomainGate:
     def __init__(self, pack: DirectionPack) -> None:
         self.pack = pack
         self.open = not pack.has_encoder or pack.domain is None
-        self._descriptions, self._errors = torch.empty(0), torch.empty(0)
+        self._descriptions, self._errors = torch.empty(0, device="cpu"), torch.empty(0, device="cpu")
 
     def check(self, images: Tensor) -> None:
         """Look at images ``(N, C, H, W)``, uint8 or float in [0, 1].
@@ -40,4 +40,4 @@ class DomainGate:
         self._descriptions, self._errors = descriptions, errors
         self.open = len(errors) >= ENOUGH
         if self.open:
-            self._descriptions, self._errors = torch.empty(0), torch.empty(0)
+            self._descriptions, self._errors = torch.empty(0, device="cpu"), torch.empty(0, device="cpu")

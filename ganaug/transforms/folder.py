@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,11 +21,12 @@ from ganaug.files import read_json, replacing, write_json
 from ganaug.folders import LabelledFolder, OnError, read_image
 from ganaug.inversion import check_domain_of_files, classes_of_folder
 from ganaug.packs import DirectionPack
+from ganaug.places import exists, is_folder, kind_of
 from ganaug.transforms.choice import Magnitude
 from ganaug.transforms.latent_shift import LatentShift
 
 PROGRESS_FILE = ".ganaug-augment.json"
-"""Lies in the folder of augmented images while it is not finished, and says what is being made there."""
+"""Lies in the folder of augmented images and says what is made there, so that the same call goes on with it."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,13 @@ def augment_folder(
 ) -> Augmented:
     """Shift every image of a folder of class subfolders, and write the results into the same subfolders of another.
 
-    Subfolders are matched with the generator's classes by name. Interrupted, the same call goes on where it stopped,
-    with the same result: what is drawn for an image depends on ``seed`` and its name alone.
+    Subfolders are matched with the generator's classes by name. The same call goes on where an earlier one stopped, or
+    with images that came since, with the same result: what is drawn for an image depends on ``seed`` and its name.
 
     Args:
         images: class subfolders of images, see :class:`ganaug.folders.LabelledFolder`.
-        out: a folder that is empty, not there yet, or unfinished; gets ``CLASS/NAME_0.png`` and so on, of the images'
-            own sizes.
+        out: a folder that is empty, not there yet, or of the same call; gets ``CLASS/NAME_0.png`` and so on, of the
+            images' own sizes.
         direction, pack, blend, magnitude, num_ops: as for :class:`~ganaug.transforms.LatentShift`.
         source: ``"sample"`` replaces images by new ones of the same classes, ``"invert"`` changes the images
             themselves, ``"auto"`` inverts if the pack has an encoder.
@@ -100,7 +102,11 @@ def augment_folder(
         "generator_sha256": pack.generator_entry().get("sha256"),
         "pack": pack.name,
         "magnitude": list(magnitude) if isinstance(magnitude, (tuple, list)) else magnitude,
-        "options": [source, blend, copies, num_ops, seed],
+        "source": source,
+        "blend": blend,
+        "copies": copies,
+        "num_ops": num_ops,
+        "seed": seed,
     }
     _check_place(images, out, making)
     folder = LabelledFolder(images, on_error=on_error)
@@ -113,7 +119,7 @@ def augment_folder(
     written = 0
     for file, name, label in tqdm(_names(folder), "augment", len(folder.samples), disable=not show_progress):
         files = [out / name.with_name(f"{name.name}_{copy}.png") for copy in range(copies)]
-        if all(each.exists() for each in files):
+        if _are_there(files, since=file):
             continue
         picture = read_image(file, channels=pack.generator.channels).to(target)
         shifted = _shifted(shift, picture, None if of_class is None else of_class[label], copies, seed, name)
@@ -122,8 +128,13 @@ def augment_folder(
             with replacing(each) as scratch:
                 v2.functional.to_pil_image(image).save(scratch, format="PNG")
         written += copies
-    (out / PROGRESS_FILE).unlink()
     return Augmented(written, copies * len(folder.samples) - written, folder.skipped)
+
+
+def _are_there(files: list[Path], *, since: str) -> bool:
+    """Whether images are there that were made since a file was changed."""
+    changed = os.stat(since).st_mtime_ns
+    return all(each.exists() and each.stat().st_mtime_ns >= changed for each in files)
 
 
 def _shifted(shift: LatentShift, picture: Tensor, label: int | None, copies: int, seed: int, name: Path) -> Tensor:
@@ -149,9 +160,11 @@ def _names(folder: LabelledFolder) -> Iterator[tuple[str, Path, int]]:
 
 
 def _check_place(images: Path, out: Path, making: dict[str, Any]) -> None:
-    """``FileError`` unless ``out`` is empty, not there, or holds unfinished work of the same call."""
+    """``FileError`` unless ``out`` is empty, not there, or holds work of the same call."""
     if out.exists() and not out.is_dir():
         raise FileError(f"{out} is a file. Choose another name for the folder of augmented images.")
+    if blocked := next((above for above in out.parents if exists(above) and not is_folder(above)), None):
+        raise FileError(f"{out} can't be made: {blocked} is {kind_of(blocked)}, not a folder.")
     if out.resolve().is_relative_to(images.resolve()):
         raise FileError(f"{out} lies inside {images}, and would be taken for a class. Choose another folder.")
     if not out.exists() or not any(out.iterdir()):
@@ -162,6 +175,6 @@ def _check_place(images: Path, out: Path, making: dict[str, Any]) -> None:
     apart = [f"{key} {begun.get(key)!r}, not {value!r}" for key, value in making.items() if begun.get(key) != value]
     if apart:
         raise FileError(
-            f"{out} holds unfinished images of another call: {'; '.join(apart)}. Go on with the same arguments, or "
-            "choose another folder."
+            f"{out} holds images of another call: {'; '.join(apart)}. Go on with the same arguments, or choose another "
+            "folder."
         )

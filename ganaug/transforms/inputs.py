@@ -72,6 +72,11 @@ def find_images(sample: Any, flat: Sequence[Any], labels: Any, *, views: bool = 
     inside = {place + k for place, images in lists for k in range(len(images))} if lists else ()
     found = lists + [(place, flat[place]) for place in places if place not in inside]
     if not found or (len(found) > 1 and not views):
+        for images in _lists_of_images(sample) if found and labels is not None else ():
+            if (rows := _rows(labels)) not in (None, 1, len(images)):
+                raise TransformError(f"the sample has a list of {len(images)} images and {rows} labels; one for each.")
+        if not flat:
+            raise TransformError("the sample is empty: no image was found in it. Leave out empty batches.")
         kinds = ", ".join(type(item).__name__ for item in flat[:12]) or "nothing"
         raise TransformError(ONE.format(count=len(places), kinds=kinds))
     return sorted(found, key=itemgetter(0))
@@ -213,7 +218,11 @@ def find_latents(flat: Sequence[Any], count: int) -> list[Latents | None]:
     """
     found: list[Latents | None] = [item for item in flat if isinstance(item, Latents)]
     if len(found) not in (0, 1, count):
-        raise TransformError(f"a sample holds one Latents, or one for each image ({count} here); got {len(found)}.")
+        alone = all(each is not None and each.ndim == 1 for each in found)
+        raise TransformError(
+            f"a sample holds one Latents, or one for each image or batch ({count} here); got {len(found)}."
+            + (" Those of a batch are one, (N, latent_dim): Latents(torch.stack(latents))." if alone else "")
+        )
     return (found or [None]) * (count if len(found) < 2 else 1)
 
 

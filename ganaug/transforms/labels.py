@@ -109,8 +109,8 @@ def checked_classes(
     if labels is None or num_classes == 0:
         return None
     names = ClassNames(None, None, num_classes, "the generator") if names is None else names
-    if type(labels) is int and count == 1 and 0 <= labels < num_classes and names.table is None:
-        return torch.tensor([labels])  # the usual one, beside one image of thousands
+    if count == 1 and names.table is None and (one := _one_class(labels, num_classes)) is not None:
+        return one
     if names.speaks and (words := words_of(labels)):
         labels = names.numbers(words)
     classes = _as_tensor(labels)
@@ -132,14 +132,15 @@ def _indices(classes: Tensor, count: int, num_classes: int, *, mixed: bool) -> T
     )
     is_soft = classes.is_floating_point()
     in_rows = is_soft or classes.ndim > 1 or (count == 1 != num_classes == len(torch.atleast_1d(classes)))
+    given = classes
     if classes.ndim < (2 if in_rows else 1):
         classes = classes[None]
     if classes.shape != ((count, num_classes) if in_rows else (count,)) or (
         classes.is_complex() or (classes.dtype == torch.bool and not in_rows)
     ):
         raise TransformError(
-            f"the labels should be {wanted}; got {got}. If they stand elsewhere in the sample, say where with "
-            "labels_getter=..., or with None that there are none."
+            f"the labels should be {wanted}; got {got}.{_conversion(given, count)} If they stand elsewhere in the "
+            "sample, say where with labels_getter=..., or with None that there are none."
         )
     if is_soft:
         return _likeliest(classes, mixed=mixed)
@@ -237,6 +238,26 @@ def _is_row(part: Any) -> bool:
     if isinstance(part, (list, tuple)):
         return all(isinstance(one, numbers.Real) for one in part)
     return isinstance(part, numbers.Integral) or (isinstance(part, Tensor) and part.ndim == 0)
+
+
+def _conversion(labels: Tensor, count: int) -> str:
+    """The line that makes class indices of labels that are some in all but type or shape."""
+    if labels.numel() != count or labels.is_complex():
+        return ""
+    squeezed = ".flatten()" if labels.squeeze().ndim < 2 and labels.ndim > 1 else ""
+    whole = not labels.is_floating_point() or bool((labels == labels.round()).all())
+    turned = ".long()" if whole and labels.dtype != torch.int64 else ""
+    how = squeezed + turned
+    return f" If these are class indices, labels{how} makes them so." if whole and how else ""
+
+
+def _one_class(label: Any, num_classes: int) -> Tensor | None:
+    """The class ``(1,)`` of an integer or an int64 number of the CPU, as stand beside single images, if it is one."""
+    if type(label) is Tensor and label.dtype == torch.int64 and label.ndim == 0 and label.is_cpu:
+        return label[None] if 0 <= label.item() < num_classes else None
+    if type(label) is int and 0 <= label < num_classes:
+        return torch.tensor([label], device="cpu", dtype=torch.int64)
+    return None
 
 
 def _likeliest(soft: Tensor, *, mixed: bool) -> Tensor:

@@ -225,7 +225,6 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
                     "Apply it to images and class labels only."
                 )
 
-    @own_defaults
     def make_params(self, flat_inputs: list[Any], *, source: str | None = None) -> dict[str, Any]:
         """Draw what is done to each of N images, and find the latents that it takes.
 
@@ -249,14 +248,13 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
             raise TransformError(f"source should be one of {', '.join(self._sources)}; got {source!r}.")
         images, classes, latents = [*flat_inputs, None, None][:3]
         chosen, rng = self._sources[source], _rank_generator()
-        replace = torch.rand(len(images), generator=rng) < self.p
+        replace = torch.rand(len(images), generator=rng, device="cpu", dtype=torch.float32) < self.p
         params = chosen.make_params(images, classes, replace, latents=latents, rng=rng)
         where = replace if params["indices"].ndim == 1 else replace[:, None]
         for name, elsewhere in (("indices", -1), ("magnitudes", 0.0)):
             params[name] = params[name].where(where, elsewhere)
         return {"source": chosen.name, "replace": replace, **params}
 
-    @own_defaults
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """The batch, list or image, with the images that ``params`` says shifted; ``params`` stays as it is."""
         if isinstance(inpt, list):
@@ -296,4 +294,4 @@ def _rank_generator() -> torch.Generator | None:
         rank = 0
     if rank == 0:
         return None
-    return seeded(int(torch.randint(2**62, ())), rank)
+    return seeded(int(torch.randint(2**62, (), device="cpu")), rank)

@@ -24,7 +24,7 @@ SOURCES = ("auto", "sample", "invert")
 
 def unknown(count: int) -> Tensor:
     """Classes ``(count,)`` that nobody knows."""
-    return torch.full((count,), -1)
+    return torch.full((count,), -1, device="cpu", dtype=torch.int64)
 
 
 class Samples:
@@ -99,7 +99,9 @@ class Inversions:
         count, rows = len(images), replace.nonzero().squeeze(1)
         indices, magnitudes = self.choice.draw(count, rng=rng)
         stored = None if latents is None else self._checked(latents, count)
-        known = torch.zeros(count, self.pack.latent_dim) if stored is None else stored
+        known = (
+            torch.zeros(count, self.pack.latent_dim, device="cpu", dtype=torch.float32) if stored is None else stored
+        )
         if len(rows) and (stored is None or (classes is None and self.num_classes)):
             here = rows.to(images.device)
             given = None if classes is None else classes.to(images.device)[here]
@@ -147,7 +149,7 @@ class Bank:
         self.title = f"bank {str(bank.path)!r}"
         self.channels, self.num_classes = bank.channels, bank.num_classes
         self.image_size = bank.images.shape[-1]
-        self.class_names: Names = None
+        self.class_names: Names = bank.class_names
 
     def make_params(
         self,

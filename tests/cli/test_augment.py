@@ -10,7 +10,13 @@ def test_augment_keeps_classes_sizes_and_counts(run, pack_folder, photos, tmp_pa
     assert len(files) == 12 and {file.parent.name for file in files} == {"0", "1"}
     assert {Image.open(file).size for file in files} == {(20, 28)}
     assert len({file.read_bytes() for file in files}) == 12, "every augmented image is another one"
-    assert "is not empty" in run(*words, code=1)
+    assert "0 images in" in run(*words) and "beside 12 that were there" in run(*words)
+    assert "of another call: seed 0, not 1" in run(*words, "--seed", 1, code=1)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.txt").write_text("mine")
+    assert "is not empty" in run(*words[:2], tmp_path / "mine", *words[3:], code=1)
+    blocked = run(*words[:2], tmp_path / "mine" / "a.txt" / "out", *words[3:], code=1)
+    assert "a.txt is a file, not a folder" in " ".join(blocked.split())
 
 
 def test_augment_along_any_direction_at_once(run, pack_folder, photos, tmp_path):
@@ -52,7 +58,7 @@ def test_augment_matches_classes_by_name(run, pack_folder, photos, tmp_path):
     words = ("augment", photos("only"), tmp_path / "out", "--pack", pack_folder, "--direction", 0)
     assert "has the classes only" in run(*words, code=1)
     assert "should name the 2 classes" in run(*words, "--classes", "only", code=1)
-    assert "1 images" in run(*words, "--classes", "other, only")
+    assert "1 image in" in run(*words, "--classes", "other, only")
 
 
 def test_augment_loses_nothing(run, pack_folder, tmp_path):

@@ -11,4 +11,4 @@ def test_describe_prints_what_changes_and_writes_it_into_the_pack(run, pack, tmp
     written = DirectionPack.from_pretrained(folder)
     assert written["background"].scores.keys() >= {"label", "border", "mouth"}
     assert written.commands["mouth"] == f"ganaug describe {folder} --samples 8 --magnitude 2"
-    assert "needs a pack's folder" in run("describe", "digits", "--write", code=2)
+    assert "--write changes a pack's folder" in run("describe", "digits", "--write", code=2)

@@ -91,7 +91,7 @@ def test_an_unknown_command_is_refused(run):
         (["bank", "digits", "x", "--direction", "0", "--magnitude", "a,b"], "safe, a number, or LOW,HIGH"),
         (["bank", "digits", "x", "--direction", "0", "--magnitude", "nan"], "safe, a number, or LOW,HIGH"),
         (["describe", "digits", "--samples", "0"], "x>=1"),
-        (["describe", "digits", "--write"], "needs a pack's folder"),
+        (["describe", "digits", "--write"], "--write changes a pack's folder"),
         (["augment", ".", "x", "--pack", "digits", "--direction", "backgruond"], "Did you mean background"),
     ],
 )
@@ -101,3 +101,16 @@ def test_mistakes_are_one_message_without_a_traceback(words, message, tmp_path, 
     assert result.exit_code in (1, 2) and message in " ".join(result.output.split()), result.output
     assert isinstance(result.exception, SystemExit)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()], "nothing is left behind"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"), [("augment", "the same command goes on"), ("invert", "nothing half-written")]
+)
+def test_ctrl_c_says_what_is_left(run, photos, pack_folder, tmp_path, monkeypatch, words, told):
+    def stopped(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"ganaug.cli.{words}.{words}_folder", stopped)
+    more = (tmp_path / "out", "--direction", 0) if words == "augment" else ()
+    text = run(words, photos("0", "1"), *more, "--pack", pack_folder, code=130)
+    assert f"Stopped; {told}" in text

@@ -1,3 +1,5 @@
+import pytest
+
 from ganaug.packs import DirectionPack
 
 
@@ -21,3 +23,9 @@ def test_half_a_renaming_is_none(run, pack_folder):
     assert "INDEX=NAME, got 'stroke'" in run("name", pack_folder, "2=stroke", "stroke", code=2)
     assert "directions 0 to 2, got index 7" in run("name", pack_folder, "2=stroke", "7=slant", code=1)
     assert {file.name: file.read_bytes() for file in pack_folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("words", [("name", "digits", "1=x"), ("train-encoder", "digits"), ("push", "digits", "a/b")])
+def test_a_pack_that_comes_with_ganaug_is_copied_first(run, words):
+    text = " ".join(run(*words, code=2).split())
+    assert "digits comes with ganaug and stays as it is" in text and "ganaug pull digits my-digits" in text

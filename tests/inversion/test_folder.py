@@ -155,7 +155,7 @@ def test_damaged_images_are_named_or_left_out(folder, inverting_pack):
     with pytest.raises(DataError, match=r"1 of 7 images can't be read: .*9\.png"):
         invert_folder(folder, inverting_pack, classes=[], show_progress=False)
     assert not (folder / "latents.safetensors").exists()
-    with pytest.warns(UserWarning, match="1 images are left out"):
+    with pytest.warns(UserWarning, match="1 image left out"):
         invert_folder(folder, inverting_pack, classes=[], on_error="skip", show_progress=False)
     dataset = InvertedFolder(folder, inverting_pack)
     assert len(dataset) == 6 and len(dataset.latents) == 6 and len(dataset.drawn_as) == 6

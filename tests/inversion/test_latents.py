@@ -120,5 +120,7 @@ def test_what_is_as_long_but_stands_elsewhere_or_is_asked_not_to_matter(invertin
     assert len(sampling(BATCH, LABELS, torch.randn(4, 8))) == 3, "source=sample reads no latents"
     both = LatentShift("background", pack=inverting_pack, p=1)
     assert len(both(BATCH, LABELS, torch.randn(4, 5), torch.arange(8))) == 4
-    with pytest.raises(TransformError, match=r"one Latents, or one for each image \(1 here\); got 2"):
+    with pytest.raises(TransformError, match=r"one Latents, or one for each image or batch \(1 here\); got 2.$"):
         both(BATCH, LABELS, Latents(torch.zeros(4, 8)), Latents(torch.zeros(4, 8)))
+    with pytest.raises(TransformError, match=r"got 4. Those of a batch are one, .*torch.stack\(latents\)"):
+        both(BATCH, LABELS, list(Latents(torch.zeros(4, 8))))

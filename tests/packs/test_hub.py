@@ -11,8 +11,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from hub_server import HubServer
 
-from ganaug.errors import PackError
-from ganaug.packs import DirectionPack
+from ganaug.errors import GeneratorError, PackError
+from ganaug.generators import SNGAN
+from ganaug.packs import DirectionPack, load_generator
 
 
 @pytest.fixture
@@ -156,3 +157,47 @@ def test_a_pack_that_is_nowhere_is_named(name):
     with pytest.raises(PackError, match="no bundled pack and no folder") as caught:
         DirectionPack.from_pretrained(name)
     assert name in str(caught.value) and "digits" in str(caught.value)
+
+
+FOREIGN = {
+    "a model of another library": {"config.json": b'{"model_type": "bert"}', "README.md": b"# BERT"},
+    "a card without a config": {"README.md": b"---\nlicense: mit\n---\n# Mine\n"},
+    "a card without a head": {"README.md": b"My notes."},
+    "a config that is no JSON": {"config.json": b"{"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["pack", "generator"])
+def test_a_push_replaces_nothing_of_another_kind(pack, client, hub, tmp_path, what):
+    theirs = {
+        "pack": {"config.json": b'{"architecture": "sngan"}'},
+        "generator": {"config.json": b'{"format_version": 1}'},
+    }
+    held = {**FOREIGN, "the other kind": theirs[what]}
+    hub.repositories.update({f"org/{k}": dict(files) for k, files in enumerate(held.values())})
+    hub.repositories["org/head"] = {"README.md": b"---\nlicense: mit\n---\n", ".gitattributes": b""}
+    code = f"""
+from ganaug.errors import UserError
+pack = DirectionPack.from_pretrained({str(pack.save_pretrained(tmp_path / "tiny"))!r})
+for name in {[f"org/{k}" for k in range(len(held))] + ["org/head", "org/head", "org/new"]}:
+    try:
+        ({"pack" if what == "pack" else "pack.generator"}).push_to_hub(name)
+        print("pushed", name)
+    except UserError as error:
+        print(type(error).__name__, error)
+"""
+    said = client(code).splitlines()
+    error = {"pack": "PackError", "generator": "GeneratorError"}[what]
+    for k, files in enumerate(held.values()):
+        assert said[k].startswith(f"{error} the Hub's org/{k} holds ") and "nothing was pushed" in said[k]
+        assert hub.repositories[f"org/{k}"] == files
+    assert said[len(held) :] == ["pushed org/head", "pushed org/head", "pushed org/new"], "its own is replaced"
+
+
+@pytest.mark.parametrize("given", [None, 3, ["digits"], SNGAN(latent_dim=2, channels=1, widths=(4, 4, 4, 4))])
+def test_what_is_no_name_of_a_pack_or_generator_is_told_by_its_type(given):
+    for load in (DirectionPack.from_pretrained, load_generator):
+        with pytest.raises((PackError, GeneratorError), match=f"got a {type(given).__name__}") as caught:
+            load(given)
+        assert len(str(caught.value)) < 200

@@ -1,5 +1,7 @@
 """A folder of images, augmented on disk."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -134,15 +136,28 @@ def test_interrupted_it_goes_on_with_the_same_result(photos, inverting_pack, tmp
     assert (tmp_path / "out" / PROGRESS_FILE).exists() and len(pixels(tmp_path / "out")) == 5
     assert not list((tmp_path / "out").rglob("*.part"))
     for other in ({"seed": 1}, {"copies": 3}, {"magnitude": 2}):
-        with pytest.raises(FileError, match="unfinished images of another call"):
+        with pytest.raises(FileError, match="images of another call"):
             augment_folder(photos, tmp_path / "out", 0, **{**options, **other})
     done = augment_folder(photos, tmp_path / "out", 0, **options)
     assert (done.written, done.kept) == (8, 4), "an image of which one copy was missing is made again"
     again = pixels(tmp_path / "out")
     assert again.keys() == whole.keys() and all((again[name] == whole[name]).all() for name in whole)
-    assert not (tmp_path / "out" / PROGRESS_FILE).exists()
-    with pytest.raises(FileError, match="is not empty"):
-        augment_folder(photos, tmp_path / "out", 0, **options)
+    done = augment_folder(photos, tmp_path / "out", 0, **options)
+    assert (done.written, done.kept) == (0, 12), "finished, there is nothing to do"
+
+
+def test_what_came_or_changed_since_is_made_by_the_same_call(photos, inverting_pack, tmp_path):
+    options = {"pack": inverting_pack, "classes": [], "device": "cpu", "show_progress": False}
+    augment_folder(photos, tmp_path / "out", 0, **options)
+    before = pixels(tmp_path / "out")
+    files = sorted(file for file in photos.rglob("*.png"))
+    Image.open(files[0]).transpose(Image.Transpose.ROTATE_90).save(files[0])
+    shutil.copy(files[1], files[1].with_name("new.png"))
+    done = augment_folder(photos, tmp_path / "out", 0, **options)
+    assert (done.written, done.kept) == (2, len(files) - 1)
+    after = pixels(tmp_path / "out")
+    changed = {name for name in after if name not in before or not np.array_equal(after[name], before[name])}
+    assert len(changed) == 2 and any("new" in str(name) for name in changed)
 
 
 def test_damaged_images_are_named_before_anything_is_written_or_left_out(photos, inverting_pack, tmp_path):
@@ -152,7 +167,7 @@ def test_damaged_images_are_named_before_anything_is_written_or_left_out(photos,
     with pytest.raises(DataError, match=r"2 of 8 images can't be read: .*8\.jpg.*the file is empty.*9\.png"):
         augment_folder(photos, tmp_path / "out", 0, **options)
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
-    with pytest.warns(UserWarning, match="2 images are left out"):
+    with pytest.warns(UserWarning, match="2 images left out"):
         done = augment_folder(photos, tmp_path / "out", 0, on_error="skip", **options)
     assert done.written == 6 and {path.name for path in done.skipped} == {"8.jpg", "9.png"}
 

@@ -1,5 +1,6 @@
 """Latent banks: drawn once, mapped by every worker."""
 
+import copy
 import pickle
 
 import pytest
@@ -10,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from ganaug.errors import BankError
+from ganaug.errors import BankError, TransformError
 from ganaug.generators import SNGAN, Generator
 from ganaug.packs import DirectionPack
 from ganaug.transforms import LatentBank, LatentShift
@@ -174,3 +175,26 @@ def test_bad_use_of_a_bank_is_named(bank):
         LatentShift("background", bank=bank)
     with pytest.raises(ValueError, match=r"num_ops.*cannot be given with it"):
         LatentShift(bank=bank, num_ops=2)
+
+
+def test_a_bank_knows_the_names_of_its_classes(pack, tmp_path):
+    names = [f"class {k}" for k in range(10)]
+    pack = DirectionPack(pack.directions, generator=copy.deepcopy(pack.generator).name_classes(names))
+    bank = LatentBank.build(pack, 2, 20, tmp_path / "named.safetensors", show_progress=False)
+    assert bank.class_names == tuple(names)
+    shift = LatentShift(bank=bank.path, p=1, classes=["class 7", "class 2"], return_params=True)
+    assert shift(images_and_labels(2)[0], torch.tensor([0, 1]))[1]["classes"].tolist() == [7, 2]
+    assert shift(images_and_labels(2)[0], ["class 2", "class 7"])[1]["classes"].tolist() == [2, 7]
+    with pytest.raises(TransformError, match="does not draw the classes 'cat'"):
+        LatentShift(bank=bank.path, classes=["cat", "class 1"])
+
+
+@pytest.mark.parametrize(
+    "names", ["[", '["a"]', '{"a": 1}', "[" * 9999, str(["a"] * 10).replace("'", '"'), "[1,2,3,4,5,6,7,8,9,0]"]
+)
+def test_damaged_names_in_a_bank_are_refused(bank, names):
+    with safe_open(bank.path, framework="pt") as file:
+        tensors, metadata = {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata()  # noqa: SIM118
+    save_file(tensors, bank.path, {**metadata, "class_names": names})
+    with pytest.raises(BankError, match="class names"):
+        LatentBank(bank.path)

@@ -49,7 +49,6 @@ SECOND = {
     "two PIL images": (PIL, picture(), 3),
     "a PIL image and a tensor": ({"image": PIL, "other": OTHER, "label": 3},),
     "PIL views in a list": ([PIL, picture()], 3),
-    "PIL views with another number of labels": ([PIL, picture()], [3, 4, 5]),
 }
 
 
@@ -58,6 +57,19 @@ SECOND = {
 def test_a_second_image_is_refused_and_the_way_named(inverting_pack, case, p):
     with pytest.raises(TransformError, match=WAY):
         LatentShift("background", pack=inverting_pack, p=p)(*SECOND[case])
+
+
+@pytest.mark.parametrize("images", [[PIL, picture()], [ONE, ONE], (ONE, ONE)])
+@pytest.mark.parametrize("labels", [[3, 4, 5], torch.tensor([3, 4, 5])])
+def test_a_list_of_images_with_another_number_of_labels_is_refused(shift, images, labels):
+    with pytest.raises(TransformError, match="a list of 2 images and 3 labels"):
+        shift({"image": images, "label": labels})
+
+
+@pytest.mark.parametrize("sample", [(), [], {}, ([], []), {"image": [], "label": []}])
+def test_an_empty_sample_is_refused_as_such(shift, sample):
+    with pytest.raises(TransformError, match="the sample is empty"):
+        shift(sample)
 
 
 def test_what_is_no_image_may_stand_beside_one(shift):

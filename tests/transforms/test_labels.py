@@ -1,5 +1,7 @@
 """Finding labels in a sample, and checking them."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -65,3 +67,36 @@ def test_mixed_labels_are_taken_only_where_that_is_possible():
     assert checked_classes(soft, 2, 2, mixed=True).tolist() == [1, 0]
     with pytest.raises(TransformError, match="row 1 is mixed"):
         checked_classes(soft, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("labels", "line"),
+    [
+        (torch.tensor([1.0, 2, 3]), "labels.long()"),
+        (torch.tensor([[1], [2], [3]]), "labels.flatten()"),
+        (torch.tensor([[1.0], [2], [3]]), "labels.flatten().long()"),
+        (torch.tensor([[1, 2, 3]]), "labels.flatten()"),
+        (torch.tensor([True, False, True]), "labels.long()"),
+        ([1.0, 2.0, 3.0], "labels.long()"),
+    ],
+)
+def test_labels_in_all_but_type_or_shape_come_with_the_line_that_converts(labels, line):
+    with pytest.raises(TransformError, match=re.escape(f"If these are class indices, {line} makes them so.")):
+        checked_classes(labels, 3, 5)
+
+
+@pytest.mark.parametrize("labels", [torch.tensor([0.5, 2, 3]), torch.rand(3, 4), torch.tensor([1 + 2j] * 3)])
+def test_what_no_line_converts_gets_none(labels):
+    with pytest.raises(TransformError) as caught:
+        checked_classes(labels, 3, 5)
+    assert "makes them so" not in str(caught.value)
+
+
+@pytest.mark.parametrize("label", [3, torch.tensor(3), torch.tensor([3]), [3], np.int64(3), torch.tensor(3).int()])
+def test_one_label_beside_one_image_is_a_class_in_any_form(label):
+    classes = checked_classes(label, 1, 5)
+    assert classes.dtype == torch.int64 and classes.tolist() == [3]
+    for wrong in (5, -1, 255):
+        other = type(label)([wrong]) if isinstance(label, list) else torch.tensor(wrong)
+        with pytest.raises(TransformError, match="from 0 to 4"):
+            checked_classes(other, 1, 5)

@@ -118,9 +118,11 @@ def test_more_at_once_than_there_are_directions_is_refused(pack, direction, num_
         LatentShift(direction, pack=pack, num_ops=num_ops, weights=weights)
 
 
-def test_with_several_at_once_none_is_listed_twice(pack):
-    with pytest.raises(TransformError, match=r"each direction is listed once.*\[2, 2, 4\]"):
-        LatentShift(["stroke", 2, 4], pack=pack, num_ops=2)
+@pytest.mark.parametrize("options", [{"num_ops": 2}, {}, {"weights": [1, 2, 3]}])
+@pytest.mark.parametrize("direction", [["stroke", 2, 4], [4, "stroke", 2], [2, 4, 2]])
+def test_none_is_listed_twice_by_whatever_name(pack, direction, options):
+    with pytest.raises(TransformError, match=r"lists one direction more than once: .*'2'.* weights="):
+        LatentShift(direction, pack=pack, **options)
 
 
 def test_several_at_once_are_shown(pack):

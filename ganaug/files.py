@@ -75,11 +75,19 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read one JSON object; :class:`FileError` names the file when there is none or it holds something else."""
     content = read_bytes(path)
     try:
-        found = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+        found = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_all_once)
     except (ValueError, RecursionError) as error:
         raise FileError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(found, dict):
         raise FileError(f"{path} should hold a JSON object, found {type(found).__name__}.")
+    return found
+
+
+def _all_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r:.80} stands there twice")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Format 1 of a pack's folder: read and checked, written whole."""
+"""A pack's folder: read and checked, in format 1 or 2; written whole, in format 2."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ from ganaug.places import UNFINISHED, kind_of
 if TYPE_CHECKING:
     from ganaug.packs.pack import DirectionPack
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE = (1, 2)
+"""Format 1 has no checksum, and is otherwise the same."""
 
 DIRECTIONS_FILE = "directions.safetensors"
 ENCODER_FILE = "encoder.safetensors"
@@ -56,6 +58,9 @@ CONFIG_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "scores": ((dict,), "an object"),
     "licence": ((str,), "a string"),
 }
+
+UNSEALED = ("checksum", "licence", "method", "scores")
+"""Keys of config.json that change no image, and that the checksum leaves out."""
 
 ROWS, COMMANDS = "directions", "directions_commands"
 """Where ``scores`` of config.json holds the figures of single directions, and the commands that print them."""
@@ -123,7 +128,28 @@ def read_pack(folder: Path) -> PackFolder:
         }
     except PackError as error:
         raise PackError(f"{folder}: {error}") from error
+    _check_seal(folder, config)
+    for name, missing in ((ENCODER_FILE, encoder is None), (DOMAIN_FILE, domain is None)):
+        if missing and (folder / name).exists():
+            raise PackError(f"{folder} holds {name}, of which {CONFIG_FILE} says nothing: it was changed, or mixed.")
     return PackFolder(record, rows, commands, generator, encoder, domain)
+
+
+def checksum(config: Mapping[str, Any]) -> str:
+    """SHA-256 of what config.json says and images depend on: as JSON, keys in order, no whitespace, ASCII."""
+    sealed = {key: value for key, value in config.items() if key not in UNSEALED}
+    return hashlib.sha256(json.dumps(sealed, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _check_seal(folder: Path, config: Mapping[str, Any]) -> None:
+    if config["format_version"] == 1:
+        return
+    if config.get("checksum") != checksum(config):
+        raise PackError(
+            f"{folder / CONFIG_FILE} was changed since it was written, or damaged: its checksum is "
+            f"{config.get('checksum')!r:.80}, not {checksum(config)!r}. Fetch the pack again; names are given with "
+            "ganaug name, ranges in Python with pack[index].range and pack.save_pretrained."
+        )
 
 
 def pack_config(pack: DirectionPack) -> dict[str, Any]:
@@ -220,7 +246,7 @@ def _write_files(
     if pack.preview is not None:
         pack.preview.save(scratch / PREVIEW_FILE, optimize=True)
     config["directions_sha256"] = hashlib.sha256((scratch / DIRECTIONS_FILE).read_bytes()).hexdigest()
-    write_json(scratch / CONFIG_FILE, config)
+    write_json(scratch / CONFIG_FILE, {**config, "checksum": checksum(config)})
 
 
 def _move_in(scratch: Path, folder: Path) -> None:
@@ -268,13 +294,15 @@ def _read_config(folder: Path) -> dict[str, Any]:
         )
     if version is None:
         raise PackError(f"{folder} is not a pack: {path} has no format_version, and was not written by ganaug.")
-    if version != FORMAT_VERSION:
+    if isinstance(version, bool) or version not in READABLE:
         raise PackError(
-            f"{path} has format_version {version!r}, this ganaug reads {FORMAT_VERSION}; newer packs need a newer one."
+            f"{path} has format_version {version!r:.80}, this ganaug reads 1 and 2; newer packs need a newer one."
         )
     for key, (kinds, called) in CONFIG_TYPES.items():
-        if not isinstance(config.get(key), kinds):
-            raise PackError(f"{path} should have {called} as {key!r}, found {config.get(key)!r:.80}.")
+        if key not in config:
+            raise PackError(f"{path} should have {called} as {key!r}, found no such key. Fetch the pack again.")
+        if not isinstance(config[key], kinds):
+            raise PackError(f"{path} should have {called} as {key!r}, found {config[key]!r:.80}.")
     return config
 
 

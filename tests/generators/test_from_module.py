@@ -173,6 +173,7 @@ def test_a_pack_from_before_these_arguments_is_read(tmp_path):
     config = base.read_json(path)
     for name in ("latent_shape", "value_range", "labels", "label_keyword"):
         del config["generator"][name]
+    config["format_version"] = 1
     base.write_json(path, config)
     assert DirectionPack.from_pretrained(tmp_path / "own", generator=generator).generator is generator
 

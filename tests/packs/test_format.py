@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -12,13 +13,15 @@ from torch.nn import functional as F
 
 from ganaug.errors import PackError
 from ganaug.packs import DirectionPack
-from ganaug.packs.format import PACK_FILES, pack_config
+from ganaug.packs.format import PACK_FILES, checksum, pack_config
 
 
 def edit(folder, change):
+    """Change what a folder's config.json says, as if it had been written so."""
     path = folder / "config.json"
     config = json.loads(path.read_text())
     change(config)
+    config["checksum"] = checksum(config)
     path.write_text(json.dumps(config))
 
 
@@ -76,7 +79,8 @@ DAMAGE = {
     "config not JSON": (_replace("config.json", b"{"), "config.json is not valid JSON"),
     "config not UTF-8": (_replace("config.json", b"\xff\xfe{"), "config.json is not valid JSON"),
     "config a list": (_replace("config.json", b"[]"), "should hold a JSON object, found list"),
-    "a newer format": (_config(format_version=2), "has format_version 2, this ganaug reads 1"),
+    "a newer format": (_config(format_version=3), "has format_version 3, this ganaug reads 1 and 2"),
+    "a format that is no number": (_config(format_version=True), "has format_version True"),
     "a generator, not a pack": (
         _config(format_version=None, architecture="sngan"),
         "is a generator, not a pack",
@@ -146,6 +150,77 @@ def test_damage_is_refused_by_name(folder, case):
     with pytest.raises(PackError) as caught:
         DirectionPack.from_pretrained(folder)
     assert message in str(caught.value) and str(folder) in str(caught.value)
+
+
+KEYS = [
+    "directions_sha256", "encoder", "generator", "latent_dim", "latent_space", "licence", "method", "names",
+    "num_directions", "ranges", "safe_ranges", "scores",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("key", KEYS)
+def test_no_key_is_missed_in_silence(folder, key, version):
+    edit(folder, lambda config: [config.pop(key), config.update(format_version=version)])
+    with pytest.raises(PackError, match=f"config.json should have .*'{key}', found"):
+        DirectionPack.from_pretrained(folder)
+
+
+def test_these_are_all_keys_there_are(folder):
+    assert {*KEYS, "format_version", "checksum"} == set(json.loads((folder / "config.json").read_text()))
+
+
+@pytest.mark.parametrize("key", [*KEYS, "checksum", "format_version", "low"])
+def test_a_key_that_stands_there_twice_is_refused(folder, key):
+    text = (folder / "config.json").read_text()
+    twice = text.replace("{", f'{{"{key}": 1, "{key}": 1,', 1)
+    (folder / "config.json").write_text(twice)
+    with pytest.raises(PackError, match=f"'{key}' stands there twice"):
+        DirectionPack.from_pretrained(folder)
+
+
+def leaves(value, path=()):
+    """Every place of a JSON value where something stands that is neither an object nor a list."""
+    if isinstance(value, dict):
+        return [leaf for key, each in value.items() for leaf in leaves(each, (*path, key))]
+    if isinstance(value, list):
+        return [leaf for key, each in enumerate(value) for leaf in leaves(each, (*path, key))]
+    return [path]
+
+
+def other(value):
+    """A value of the same type that differs as little as one damaged bit makes it differ."""
+    if isinstance(value, bool) or value is None:
+        return not value
+    if isinstance(value, str):
+        return value[:-1] + chr(ord(value[-1]) ^ 1) if value else "a"
+    return value ^ 1 if isinstance(value, int) else value * (1 + 2**-30)
+
+
+def test_whatever_changes_images_is_under_the_checksum(folder):
+    whole = json.loads((folder / "config.json").read_text())
+    changed = [leaf for leaf in leaves(whole) if leaf[0] not in ("licence", "method", "scores")]
+    assert len(changed) > 30
+    for leaf in changed:
+        config = json.loads((folder / "config.json").read_text())
+        place = config
+        for key in leaf[:-1]:
+            place = place[key]
+        place[leaf[-1]] = other(place[leaf[-1]])
+        (folder / "changed").mkdir()
+        for file in folder.glob("*.*"):
+            shutil.copy(file, folder / "changed")
+        (folder / "changed" / "config.json").write_text(json.dumps(config))
+        with pytest.raises(PackError):
+            DirectionPack.from_pretrained(folder / "changed").load()
+        shutil.rmtree(folder / "changed")
+
+
+@pytest.mark.parametrize("name", ["encoder.safetensors", "domain.safetensors"])
+def test_a_file_that_config_does_not_speak_of_is_refused(folder, name):
+    save_file({"a": UNIT}, folder / name)
+    with pytest.raises(PackError, match=f"holds {name}, of which config.json says nothing"):
+        DirectionPack.from_pretrained(folder)
 
 
 GENERATOR_DAMAGE = {

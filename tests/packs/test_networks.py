@@ -9,6 +9,7 @@ from torch import nn
 from ganaug.errors import PackError
 from ganaug.generators import MLP, SNGAN, Generator, StyleGAN2
 from ganaug.packs import DirectionPack
+from ganaug.packs.format import checksum
 
 
 def test_a_pack_whose_generator_is_not_installed_says_how_to_get_it(monkeypatch):
@@ -60,6 +61,7 @@ def test_weights_of_a_distribution_stay_there(distribution, tutorial, tmp_path):
     torch.testing.assert_close(again.generator(latents), tutorial(latents[:, :, None, None]), rtol=1e-6, atol=1e-6)
     config = json.loads((folder / "config.json").read_text())
     config["generator"]["sha256"] = "0" * 64
+    config["checksum"] = checksum(config)
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(PackError, match="weights have SHA-256 0000"):
         _ = DirectionPack.from_pretrained(folder).generator

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ganaug.errors import PackError
 from ganaug.packs import DirectionPack, bundled_packs
+from ganaug.packs.format import checksum
 
 DATA = Path(__file__).parent / "data"
 NAMES = ["digits", "faces", "mnist"]
@@ -55,7 +56,10 @@ def test_nothing_of_a_pack_is_read_in_another_way(folder):
 
 def test_a_pack_that_is_saved_again_is_the_same(folder, tmp_path):
     saved = DirectionPack.from_pretrained(folder).save_pretrained(tmp_path / "again")
-    assert json.loads((saved / "config.json").read_text()) == json.loads((folder / "config.json").read_text())
+    config = json.loads((saved / "config.json").read_text())
+    assert config.pop("checksum") == checksum(config) and config.pop("format_version") == 2
+    then = json.loads((folder / "config.json").read_text())
+    assert then.pop("format_version") == 1 and config == then, "format 1 stays readable"
     for file in folder.glob("*.safetensors"):
         assert (saved / file.name).read_bytes() == file.read_bytes()
     assert {file.name for file in saved.iterdir()} == {file.name for file in folder.iterdir()} | {"README.md"}

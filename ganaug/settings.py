@@ -21,6 +21,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+FARTHEST = 1e4
+"""The largest magnitude that is taken, in latent units; latents themselves are about 10 long."""
+
 T = TypeVar("T")
 NUMBERS = {int: "an integer", float: "a number"}
 SWITCH = {"on": True, "off": False}

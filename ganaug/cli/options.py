@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ganaug.places import did_you_mean, exists, is_folder, kind_of
+from ganaug.settings import FARTHEST
 
 PACK_HELP = "PACK is a bundled name (see `ganaug packs`), a folder, or a Hub id such as org/name."
 
@@ -19,8 +20,6 @@ WORDS = "ganaug.words"
 
 MOST = 10_000_000
 """The largest count that is taken: more images or steps than that are a slip of the finger."""
-FARTHEST = 1e4
-"""The largest magnitude that is taken, in latent units; latents themselves are about 10 long."""
 
 
 class Whole(click.IntRange):

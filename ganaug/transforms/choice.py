@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ganaug.errors import TransformError, listed
 from ganaug.packs import DirectionPack
+from ganaug.settings import FARTHEST
 
 SLACK = 1e-4
 """Of ranges that were rounded on their way through float32."""
@@ -117,10 +118,11 @@ def _interval(pack: DirectionPack, index: int, magnitude: Magnitude) -> tuple[fl
             return pack[index].reach
     else:
         bounds = magnitude if isinstance(magnitude, (tuple, list)) else (magnitude, magnitude)
-        if len(bounds) == 2 and all(map(_is_finite, bounds)) and bounds[0] <= bounds[1]:
+        if len(bounds) == 2 and all(map(_is_finite, bounds)) and -FARTHEST <= bounds[0] <= bounds[1] <= FARTHEST:
             return float(bounds[0]), float(bounds[1])
     raise TransformError(
-        f'magnitude should be "safe", a finite number, or (low, high) with low <= high; got {magnitude!r}.'
+        f'magnitude should be "safe", a number, or (low, high) with low <= high, within {-FARTHEST:g} to {FARTHEST:g}; '
+        f"got {magnitude!r:.80}."
     )
 
 

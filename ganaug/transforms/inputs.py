@@ -15,8 +15,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from ganaug.errors import TransformError
-from ganaug.images import as_batch, check_unit_range, in_channels, plain, resized, to_unit
+from ganaug.images import as_batch, check_kind, in_channels, plain, resized, to_unit
 from ganaug.inversion import Latents
+from ganaug.transforms.bounds import Bounds, check_images
 from ganaug.transforms.sources import Inversions, Source
 
 SMALLEST = 8
@@ -159,14 +160,16 @@ def _rows(labels: Any) -> int | None:
     return len(labels) if isinstance(labels, (list, tuple)) else None
 
 
-def checked_batch(image: Any, source: Source) -> Tensor:
+def checked_batch(image: Any, source: Source, bounds: Bounds) -> Tensor:
     """The image or batch as ``(N, C, H, W)``; a list of images in the source's size, channels and [0, 1].
 
     Raises:
-        TransformError: no images that the source can shift.
+        TransformError: no images that the source can shift; of values that are none, when ``bounds`` are settled.
     """
+    if isinstance(image, Tensor):
+        check_kind(image)
     if isinstance(image, list):
-        batches = [to_unit(in_channels(checked_batch(one, source), source.channels)) for one in image]
+        batches = [to_unit(in_channels(checked_batch(one, source, bounds), source.channels)) for one in image]
         return torch.cat([resized(batch, (source.image_size, source.image_size)) for batch in batches])
     if isinstance(image, PIL.Image.Image) and image.mode not in ("RGB", "L"):
         raise TransformError(f"a PIL image should have mode RGB or L, got {image.mode}. {_converted(image, source)}")
@@ -184,7 +187,7 @@ def checked_batch(image: Any, source: Source) -> Tensor:
         )
     if 0 in batch.shape[2:]:
         raise TransformError(f"the images have no pixels: shape {tuple(batch.shape)}.")
-    check_unit_range(batch)
+    check_images(batch, bounds)
     return batch
 
 

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ganaug.devices import own_defaults
 from ganaug.errors import TransformError
-from ganaug.images import check_unit_range, from_unit, in_channels, to_unit
+from ganaug.images import from_unit, in_channels, to_unit
 from ganaug.inversion import invert_resized
 from ganaug.packs import DirectionPack
+from ganaug.transforms.bounds import Bounds, check_images
 from ganaug.transforms.choice import BLENDS, Choice, Magnitude, check_probability
 from ganaug.transforms.domain import DomainGate
 from ganaug.transforms.functional import inverted, offsets
@@ -109,7 +110,9 @@ class RandomLatentShift(IntensityAugmentationBase2D):
                 f"pack {self.pack.name!r} draws images of {generator.channels} channel(s), got {input.shape[1]} in a "
                 f"batch of shape {tuple(input.shape)}. {channel_advice(input.shape, generator.channels)}"
             )
-        check_unit_range(input)
+        bounds = Bounds()
+        check_images(input, bounds)
+        bounds.settle()
         if self._domain_gate is not None and not self._domain_gate.open:
             self._domain_gate.check(input)
         # kornia 0.9 hands over the whole batch; before it, only the images to shift, and their parameters.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from torchvision import tv_tensors
 from ganaug.errors import TransformError
 from ganaug.images import plain
 from ganaug.inversion import Latents
+from ganaug.transforms.bounds import Bounds
 from ganaug.transforms.names import ClassNames
 
 LabelsGetter = str | Callable[[Any], Any] | None
@@ -22,6 +24,7 @@ LabelsGetter = str | Callable[[Any], Any] | None
 _KEYS = "target targets y class_id class_ids class_idx class_index cls class classes category_id category categories"
 USUAL_KEYS = tuple(_KEYS.split())
 """Where data sets keep labels that no key with ``label`` in it holds; the first of them that is there."""
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 IGNORED = 255
 """Besides negative numbers, the label that data sets give to what should be ignored."""
 
@@ -87,6 +90,7 @@ def checked_classes(
     needed_by: str | None = None,
     mixed: bool = False,
     names: ClassNames | None = None,
+    bounds: Bounds | None = None,
 ) -> Tensor | None:
     """The generator's classes ``(count,)`` int64 of labels, or None where none came or the generator takes none.
 
@@ -97,6 +101,7 @@ def checked_classes(
         needed_by: who can't do without labels.
         mixed: whether soft labels may be of several classes.
         names: what the labels are called, and which classes of the generator's they are.
+        bounds: to settle before the classes are used; without them values are checked here.
 
     Raises:
         TransformError: labels that are missing where they are needed, or are no such classes.
@@ -120,10 +125,14 @@ def checked_classes(
             f"{labels!r:.80}. Say where they are with labels_getter=..., or with None that there are none. Names of "
             "classes need a pack that knows them, or classes=[...], the data set's names in the order of its labels."
         )
-    return names.drawn_as(_indices(classes, count, names.num_labels(num_classes), mixed=mixed))
+    open_bounds = Bounds() if bounds is None else bounds
+    indices = _indices(classes, count, names.num_labels(num_classes), open_bounds, mixed=mixed)
+    if bounds is None:
+        open_bounds.settle()
+    return names.drawn_as(indices)
 
 
-def _indices(classes: Tensor, count: int, num_classes: int, *, mixed: bool) -> Tensor:
+def _indices(classes: Tensor, count: int, num_classes: int, bounds: Bounds, *, mixed: bool) -> Tensor:
     """Class indices ``(count,)`` int64 of a tensor of labels in any form."""
     got = f"{classes.dtype} of shape {tuple(classes.shape)}"
     wanted = (
@@ -143,13 +152,18 @@ def _indices(classes: Tensor, count: int, num_classes: int, *, mixed: bool) -> T
             "sample, say where with labels_getter=..., or with None that there are none."
         )
     if is_soft:
-        return _likeliest(classes, mixed=mixed)
+        return _likeliest(classes, bounds, mixed=mixed)
+    classes = classes.long()
     if in_rows:
-        if not (((classes == 0) | (classes == 1)).all() and (classes.sum(1) == 1).all()):
+
+        def refuse_rows(low: float, high: float) -> None:
             raise TransformError(f"one-hot labels should have a single 1 in each row; got {got} with other rows.")
-        return classes.int().argmax(1)
-    low, high = (int(bound) for bound in torch.aminmax(classes)) if count else (0, 0)
-    if low < 0 or high >= num_classes:
+
+        bounds.check(classes, 0, 1, refuse_rows)
+        bounds.check(classes.sum(1), 1, 1, refuse_rows)
+        return classes.argmax(1)
+
+    def refuse(low: float, high: float) -> None:
         ignored = (
             f" Negative labels and {IGNORED} stand for images to be ignored: leave them out (keep = (labels >= 0) & "
             f"(labels != {IGNORED}); images[keep], labels[keep]), or give the classes to draw with labels_getter=... "
@@ -157,8 +171,10 @@ def _indices(classes: Tensor, count: int, num_classes: int, *, mixed: bool) -> T
             if low < 0 or high == IGNORED
             else ""
         )
-        raise TransformError(f"the labels should be {wanted}; got values from {low} to {high}.{ignored}")
-    return classes.long()
+        raise TransformError(f"the labels should be {wanted}; got values from {low:.0f} to {high:.0f}.{ignored}")
+
+    bounds.check(classes, 0, num_classes - 1, refuse)
+    return classes
 
 
 def words_of(labels: Any) -> list[str]:
@@ -260,34 +276,43 @@ def _one_class(label: Any, num_classes: int) -> Tensor | None:
     return None
 
 
-def _likeliest(soft: Tensor, *, mixed: bool) -> Tensor:
+def _likeliest(soft: Tensor, bounds: Bounds, *, mixed: bool) -> Tensor:
     """The likeliest class ``(N,)`` of each row of probabilities ``(N, num_classes)``."""
-    if len(soft) and not ((soft >= 0).all() and ((soft.float().sum(1) - 1).abs() < 0.02).all()):
-        sums = soft.sum(1)
+    sums = soft.float().sum(1)
+
+    def refuse(low: float, high: float) -> None:
         raise TransformError(
             f"soft labels should be probabilities, each row none negative and of sum 1; got values from "
             f"{soft.min().item():.4g} to {soft.max().item():.4g}, sums from "
             f"{sums.min().item():.4g} to {sums.max().item():.4g}."
         )
+
     likeliest, classes = soft.max(1)
-    if not mixed and len(soft) and not likeliest.min() >= 0.99:
+
+    def refuse_mixed(low: float, high: float) -> None:
         raise TransformError(
             f"an image of mixed labels can't be replaced by one of a single class, and row "
             f"{int(likeliest.argmin())} is mixed. Place LatentShift before v2.CutMix and v2.MixUp, "
             'or use source="invert".'
         )
+
+    bounds.check(soft, 0, math.inf, refuse)
+    bounds.check(sums, 0.98, 1.02, refuse)
+    if not mixed:
+        bounds.check(likeliest, 0.99, math.inf, refuse_mixed)
     return classes
 
 
 def _as_tensor(labels: Any) -> Any:
     """An integer, a list or an array of numbers as a tensor; anything else as it came."""
     if isinstance(labels, Tensor):
-        return plain(labels)
-    if isinstance(labels, numbers.Integral) and not isinstance(labels, bool):
-        return torch.tensor(int(labels), device="cpu")
-    if isinstance(labels, (list, tuple, np.ndarray)):
+        return plain(labels).long() if labels.dtype in UNSIGNED else plain(labels)
+    if isinstance(labels, (numbers.Integral, list, tuple, np.ndarray)) and not isinstance(labels, bool):
+        array = np.asarray(labels)
         try:
-            return torch.as_tensor(np.asarray(labels), device="cpu")
+            # torch has neither other byte orders nor negative strides, and can do little with unsigned numbers.
+            array = array.astype(np.int64 if array.dtype.kind == "u" else array.dtype.newbyteorder("="), order="C")
+            return torch.as_tensor(array, device="cpu")
         except (TypeError, ValueError):
             return labels
     return labels

@@ -20,6 +20,7 @@ from ganaug.errors import TransformError
 from ganaug.images import as_batch, in_channels, like
 from ganaug.packs import DirectionPack
 from ganaug.transforms.bank import LatentBank
+from ganaug.transforms.bounds import Bounds
 from ganaug.transforms.choice import BLENDS, Choice, Magnitude, check_probability
 from ganaug.transforms.domain import DomainGate
 from ganaug.transforms.inputs import checked_batch, find_images, find_latents, refuse_plain_latents
@@ -190,7 +191,8 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
     def _params_of(self, image: Any, labels: Any, latents: Any, sample: Any, flat: list[Any]) -> dict[str, Any]:
         """Check one image, batch or list of images of a sample, and draw what is done to it."""
         usual = self._sources["auto"]
-        batch = checked_batch(image, usual)
+        bounds = Bounds()
+        batch = checked_batch(image, usual, bounds)
         if self._domain_gate is not None and not self._domain_gate.open:
             self._domain_gate.check(batch)
         single = not isinstance(image, list) and not (isinstance(image, Tensor) and image.ndim == 4)
@@ -214,8 +216,9 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
             needed_by=source.title if source.needs_labels else None,
             mixed=not source.needs_labels,
             names=self._names,
+            bounds=bounds,
         )
-        return self.make_params([batch, classes, latents], source=source.name)
+        return self.make_params([batch, classes, latents], source=source.name, bounds=bounds)
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
         for item in flat_inputs:
@@ -225,20 +228,24 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
                     "Apply it to images and class labels only."
                 )
 
-    def make_params(self, flat_inputs: list[Any], *, source: str | None = None) -> dict[str, Any]:
+    def make_params(
+        self, flat_inputs: list[Any], *, source: str | None = None, bounds: Bounds | None = None
+    ) -> dict[str, Any]:
         """Draw what is done to each of N images, and find the latents that it takes.
 
         Args:
             flat_inputs: the batch of images ``(N, C, H, W)``, its classes ``(N,)`` or None, and its stored latents
                 ``(N, latent_dim)`` or None; what is None may be left out at the end.
             source: ``"sample"``, ``"invert"`` or ``"bank"``; by default the transform's own (``"auto"`` samples).
+            bounds: of what is used here, settled with those of latents.
 
         Returns:
             ``source``; on the CPU ``replace`` ``(N,)`` bool, which images are shifted, ``indices`` ``(N,)`` of their
             directions (-1 elsewhere), ``magnitudes`` ``(N,)`` (0 elsewhere), both ``(N, num_ops)`` where that is more
-            than one; ``latents`` ``(N, latent_dim)`` before the shift: fresh ones, stored ones, or those that inversion
-            finds (0 elsewhere), or from a bank ``entries`` ``(N,)``; and ``classes`` ``(N,)``, the
-            generator's, as they came, or as the encoder reads them (-1 elsewhere). All but ``source`` are tensors.
+            than one; ``latents`` ``(N, latent_dim)`` before the shift: fresh ones on the CPU, or on the images' device
+            stored ones, or those that inversion finds (0 elsewhere); or from a bank ``entries`` ``(N,)``; and
+            ``classes`` ``(N,)``, the generator's, as they came, or as the encoder reads them (-1 elsewhere). All but
+            ``source`` are tensors.
 
         Raises:
             TransformError: no such source, or latents of another shape.
@@ -247,7 +254,11 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
         if source not in self._sources:
             raise TransformError(f"source should be one of {', '.join(self._sources)}; got {source!r}.")
         images, classes, latents = [*flat_inputs, None, None][:3]
+        bounds = Bounds() if bounds is None else bounds
         chosen, rng = self._sources[source], _rank_generator()
+        if latents is not None and isinstance(chosen, Inversions):
+            latents = chosen.checked_latents(latents, images, bounds)
+        bounds.settle()
         replace = torch.rand(len(images), generator=rng, device="cpu", dtype=torch.float32) < self.p
         params = chosen.make_params(images, classes, replace, latents=latents, rng=rng)
         where = replace if params["indices"].ndim == 1 else replace[:, None]
@@ -263,7 +274,7 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
         if not len(rows):
             return inpt
         batch, source = as_batch(inpt), self._sources[params["source"]]
-        here = rows.to(batch.device)
+        here = rows.to(batch.device, non_blocking=True)
         shifted = source.images(params, rows, in_channels(batch[here], source.channels))
         shifted = in_channels(shifted, batch.shape[1])
         output = shifted if len(rows) == len(batch) else batch.index_copy(0, here, shifted)

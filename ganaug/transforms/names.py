@@ -78,8 +78,10 @@ class ClassNames:
         return places([word], self._spoken(), 0) != [None]
 
     def drawn_as(self, labels: Tensor) -> Tensor:
-        """The generator's classes ``(N,)`` of labels ``(N,)``."""
-        return labels if self.table is None else self.table.to(labels.device)[labels]
+        """The generator's classes ``(N,)`` of labels ``(N,)``; of those that are none, any."""
+        if self.table is None:
+            return labels
+        return self.table.to(labels.device, non_blocking=True)[labels.clamp(0, len(self.table) - 1)]
 
     def _spoken(self) -> tuple[str, ...]:
         return self.given if self.given is not None else self.known or ()

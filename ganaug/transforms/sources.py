@@ -15,6 +15,7 @@ from ganaug.errors import TransformError
 from ganaug.images import from_unit, in_channels, plain, resized, to_unit
 from ganaug.inversion import invert_resized
 from ganaug.transforms.bank import LatentBank
+from ganaug.transforms.bounds import Bounds
 from ganaug.transforms.choice import Choice
 from ganaug.transforms.functional import inverted, offsets, sampled
 from ganaug.transforms.names import Names
@@ -25,6 +26,20 @@ SOURCES = ("auto", "sample", "invert")
 def unknown(count: int) -> Tensor:
     """Classes ``(count,)`` that nobody knows."""
     return torch.full((count,), -1, device="cpu", dtype=torch.int64)
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Values on a device, without waiting until they have arrived; back to the CPU is waited for, as it has to be."""
+    return values.to(device, non_blocking=device.type != "cpu")
+
+
+def picked(values: Tensor, rows: Tensor, device: torch.device) -> Tensor:
+    """Some rows of values, on a device."""
+    return sent(values[sent(rows, values.device)], device)
+
+
+def _refuse_latents(low: float, high: float) -> None:
+    raise TransformError("stored latents should be finite numbers, got NaN or infinities.")
 
 
 class Samples:
@@ -59,13 +74,13 @@ class Samples:
     def images(self, params: Mapping[str, Any], rows: Tensor, images: Tensor) -> Tensor:
         """The images ``(M, C, H, W)`` of the rows ``(M,)`` that replace those given; same size, dtype and device."""
         device = images.device
-        classes = params["classes"][rows.to(params["classes"].device)]
-        if classes.device.type == "cpu" and (classes < 0).any():
+        classes = picked(params["classes"], rows, device)
+        if classes.is_cpu and (classes < 0).any():
             raise TransformError("fresh images need classes, and the params hold none: make_params([images, classes]).")
         generator, _ = self.pack.networks(device)
         shift = offsets(self.pack.directions, params["indices"][rows], params["magnitudes"][rows])
-        latents = params["latents"][rows].to(device)
-        drawn = sampled(generator, latents, shift.to(device), classes.to(device), size=images.shape[-2:])
+        latents = picked(params["latents"], rows, device)
+        drawn = sampled(generator, latents, sent(shift, device), classes, size=images.shape[-2:])
         return from_unit(drawn, images.dtype)
 
 
@@ -96,20 +111,19 @@ class Inversions:
     ) -> dict[str, Any]:
         """As :meth:`Samples.make_params`, but ``latents`` are the stored ones where they are given, else those that
         the encoder finds of the images to be shifted (0 elsewhere), and so are ``classes`` (-1 elsewhere)."""
-        count, rows = len(images), replace.nonzero().squeeze(1)
+        count, rows, device = len(images), replace.nonzero().squeeze(1), images.device
         indices, magnitudes = self.choice.draw(count, rng=rng)
-        stored = None if latents is None else self._checked(latents, count)
-        known = (
-            torch.zeros(count, self.pack.latent_dim, device="cpu", dtype=torch.float32) if stored is None else stored
-        )
-        if len(rows) and (stored is None or (classes is None and self.num_classes)):
-            here = rows.to(images.device)
-            given = None if classes is None else classes.to(images.device)[here]
+        known = latents
+        if known is None:
+            known = torch.zeros(count, self.pack.latent_dim, device=device, dtype=torch.float32)
+        if len(rows) and (latents is None or (classes is None and self.num_classes)):
+            here = sent(rows, device)
+            given = None if classes is None else sent(classes, device)[here]
             found, read = invert_resized(self.pack, in_channels(images[here], self.channels), given)
-            if stored is None:
-                known[rows] = found.cpu()
+            if latents is None:
+                known = known.index_copy(0, here, found)
             if classes is None and read is not None:
-                classes = unknown(count).index_copy(0, rows, read.cpu())
+                classes = sent(unknown(count), device).index_copy(0, here, read)
         classes = unknown(count) if classes is None else classes
         return {"indices": indices, "magnitudes": magnitudes, "latents": known, "classes": classes}
 
@@ -118,14 +132,15 @@ class Inversions:
         device = images.device
         generator, _ = self.pack.networks(device)
         shift = offsets(self.pack.directions, params["indices"][rows], params["magnitudes"][rows])
-        classes = params["classes"]
-        labels = classes.to(device)[rows.to(device)] if self.num_classes else None
-        latents = params["latents"][rows].to(device, torch.float32)
-        shifted = inverted(generator, to_unit(images), latents, shift.to(device), labels, blend=self.blend)
+        labels = picked(params["classes"], rows, device) if self.num_classes else None
+        latents = picked(params["latents"], rows, device).float()
+        shifted = inverted(generator, to_unit(images), latents, sent(shift, device), labels, blend=self.blend)
         return from_unit(shifted, images.dtype)
 
-    def _checked(self, latents: Tensor, count: int) -> Tensor:
-        shape = (count, self.pack.latent_dim)
+    def checked_latents(self, latents: Tensor, images: Tensor, bounds: Bounds) -> Tensor:
+        """Stored latents as ``(N, latent_dim)`` float32 where the images are; ``TransformError`` for what are none, of
+        values that are none when ``bounds`` are settled."""
+        shape = (len(images), self.pack.latent_dim)
         rows = plain(latents[None] if latents.ndim == 1 else latents)
         if rows.shape != shape:
             why = "There should be one for each image."
@@ -134,9 +149,11 @@ class Inversions:
             raise TransformError(
                 f"stored latents should have shape {shape} for {self.title}, got {tuple(rows.shape)}. {why}"
             )
-        if rows.is_meta or not rows.isfinite().all():
-            raise TransformError("stored latents should be finite numbers, got NaN, infinities, or latents on meta.")
-        return rows.to("cpu", torch.float32, copy=True)
+        if rows.is_meta:
+            raise TransformError("stored latents should be finite numbers, got latents on meta.")
+        most = torch.finfo(torch.float32).max
+        bounds.check(rows, -most, most, _refuse_latents)
+        return rows.to(images.device, torch.float32, non_blocking=not images.is_cpu, copy=True)
 
 
 class Bank:
@@ -169,7 +186,7 @@ class Bank:
 
     def images(self, params: Mapping[str, Any], rows: Tensor, images: Tensor) -> Tensor:
         """As :meth:`Samples.images`, out of the bank."""
-        served: Tensor = self.bank.images[params["entries"][rows]].to(images.device)
+        served = sent(self.bank.images[params["entries"][rows]], images.device)
         if served.shape == images.shape and images.dtype == torch.uint8:
             return served
         return from_unit(resized(to_unit(served), images.shape[-2:]), images.dtype)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision import datasets
 
+from ganaug.devices import own_defaults
 from ganaug.errors import DataError
 from ganaug.folders import SPLITS, LabelledFolder, OnError, checked_folder, fitted, image_files, open_image, sound
 
@@ -36,16 +37,19 @@ def _padded_digits(root: Path, *, train: bool, dataset: Callable[..., datasets.M
     return F.pad(digits.data[:, None], (2, 2, 2, 2)), digits.targets
 
 
+@own_defaults
 def mnist(root: str | Path, *, train: bool = True) -> LabelledImages:
     """MNIST padded to 32 x 32, one channel."""
     return LabelledImages(*_padded_digits(Path(root), train=train, dataset=datasets.MNIST))
 
 
+@own_defaults
 def fashion_mnist(root: str | Path, *, train: bool = True) -> LabelledImages:
     """Fashion-MNIST padded to 32 x 32, one channel."""
     return LabelledImages(*_padded_digits(Path(root), train=train, dataset=datasets.FashionMNIST))
 
 
+@own_defaults
 def digits_on_photographs(root: str | Path, *, train: bool = True, seed: int = 0) -> LabelledImages:
     """Digits on photographs, 32 x 32, three channels, with masks: MNIST-M of Ganin & Lempitsky (ICML 2015).
 
@@ -72,6 +76,7 @@ def digits_on_photographs(root: str | Path, *, train: bool = True, seed: int = 0
     return LabelledImages(images.to(torch.uint8), labels, masks)
 
 
+@own_defaults
 def images_in_folder(
     folder: str | Path, *, size: int, channels: int, crop: bool = True, on_error: OnError = "fail"
 ) -> Tensor:
@@ -103,6 +108,7 @@ DATASETS: dict[str, Callable[..., LabelledImages]] = {
 }
 
 
+@own_defaults
 def read_dataset(name: str, root: str | Path, *, train: bool = True) -> LabelledImages:
     """The data set ``name``, a key of :data:`DATASETS`, from the folder of the data sets.
 
@@ -114,6 +120,7 @@ def read_dataset(name: str, root: str | Path, *, train: bool = True) -> Labelled
     return DATASETS[name](root, train=train)
 
 
+@own_defaults
 def read_labelled(
     images: str | Path,
     *,

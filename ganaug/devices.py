@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ganaug.errors import SettingsError
 
@@ -25,8 +26,16 @@ def in_channels_last(network: M) -> M:
 
 
 def default_device(device: torch.device | str | None = None) -> torch.device:
-    """``device``, or where None is given CUDA if there is one, else the CPU."""
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    """``device``, or where None is given CUDA if there is one, else the CPU; of several GPUs the one that torchrun gave
+    this process, so that none but its own is touched."""
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    rank = os.environ.get("LOCAL_RANK", "")
+    return torch.device("cuda", int(rank)) if chosen == torch.device("cuda") and rank.isdecimal() else chosen
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Values on a device, without waiting until they have arrived; back to the CPU is waited for, as it has to be."""
+    return values.to(device, non_blocking=device.type != "cpu")
 
 
 def autocast(device: torch.device | str, precision: str) -> torch.autocast:

@@ -73,7 +73,7 @@ def _tell(bundled: DirectionPack, pack: DirectionPack, out: Path) -> None:
 def _augment(bundled: DirectionPack) -> Image.Image:
     click.echo('2. Augmenting a labelled batch with LatentShift(direction="background").')
     torch.manual_seed(0)
-    generator, labels = bundled.generator, torch.arange(40) % 10
+    generator, labels = bundled.generator, torch.arange(40, device="cpu") % 10
     with torch.no_grad():
         images = signed_to_uint8(generator(generator.sample_latents(40), labels))
     shift = transforms.LatentShift(direction="background", pack=bundled, p=0.5)

@@ -134,9 +134,11 @@ def all_different(ctx: click.Context, parameter: click.Parameter, chosen: Sequen
 def _checked_device(ctx: click.Context, parameter: click.Parameter, name: str | None) -> str | None:
     import torch
 
+    from ganaug.devices import default_device
+
     if name is not None:
         try:
-            if torch.empty(0, device=name).device.type == "meta":
+            if torch.empty(0, device=default_device(name)).device.type == "meta":
                 raise RuntimeError("it computes nothing")
         except (RuntimeError, AssertionError, ImportError, ValueError) as error:
             raise click.BadParameter(f"{name!r:.100} can't be used here: {str(error).splitlines()[0]}") from error

@@ -38,6 +38,7 @@ def reconstructor_accuracy(
     """
     reconstructor.eval()
     device = generator.device
+    directions = directions.to(device)
     rng = torch.Generator().manual_seed(seed)
     hits = torch.zeros((), dtype=torch.int64, device=device)
     for start in range(0, samples, batch_size):

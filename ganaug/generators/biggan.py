@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from ganaug.devices import sent
 from ganaug.errors import GeneratorError
 from ganaug.generators.generator import Generator
 from ganaug.generators.layers import UpsampledConv2d
@@ -208,7 +209,7 @@ class TruncatedGenerator(Generator):
         device = rng.device if rng is not None else self.device
         unset = torch.empty(count, self.latent_dim, device=device, dtype=torch.float32)
         latents = nn.init.trunc_normal_(unset, generator=rng)
-        return latents.mul_(self.truncation).to(self.device)
+        return sent(latents.mul_(self.truncation), self.device)
 
     def _layer(self, layer: nn.Module, h: Tensor, condition: Tensor) -> Tensor:
         out: Tensor = checkpoint(layer, h, condition, use_reentrant=False) if self.recomputes else layer(h, condition)

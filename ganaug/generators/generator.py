@@ -14,7 +14,7 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidat
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from ganaug.devices import own_defaults
+from ganaug.devices import own_defaults, sent
 from ganaug.errors import FileError, GeneratorError
 from ganaug.files import read_json, write_json
 from ganaug.generators.checks import check, check_integers, check_repeatable
@@ -157,14 +157,14 @@ class Generator(
         """
         device = rng.device if rng is not None else self.device
         latents = torch.randn(count, self.latent_dim, generator=rng, device=device, dtype=torch.float32)
-        return latents.to(self.device)
+        return sent(latents, self.device)
 
     def sample_labels(self, count: int, *, rng: torch.Generator | None = None) -> Tensor | None:
         """Draw ``(count,)`` uniform labels, or None for an unconditional generator."""
         if self.num_classes == 0:
             return None
         device = rng.device if rng is not None else self.device
-        return torch.randint(self.num_classes, (count,), generator=rng, device=device).to(self.device)
+        return sent(torch.randint(self.num_classes, (count,), generator=rng, device=device), self.device)
 
     def check(self) -> Self:
         """Draw two images and compare them with what the generator promises; returns the generator itself.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ganaug.devices import sent
 from ganaug.errors import GeneratorError
 from ganaug.generators.checks import check_integers
 from ganaug.generators.generator import Generator
@@ -126,7 +127,7 @@ class StyleGenerator(Generator):
         With ``rng`` (a ``torch.Generator``) z is drawn on that generator's device and then moved.
         """
         device = rng.device if rng is not None else self.device
-        z = torch.randn(count, self.z_dim, generator=rng, device=device, dtype=torch.float32).to(self.device)
+        z = sent(torch.randn(count, self.z_dim, generator=rng, device=device, dtype=torch.float32), self.device)
         if self.latent_space == "z":
             return z
         w = self.map(z)

@@ -23,6 +23,8 @@ from ganaug.settings import Settings, setting
 
 SURE = 0.95
 """The encoder's probability of a real image's class from which on it is taken for its label."""
+UNSURE = -100
+"""In place of a label that nobody is sure of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +217,7 @@ def _losses(
         "prior": (found.square().mean(1) - 1).relu().square().mean(),
     }
     if logits is not None and read is not None and sure is not None:
-        losses["class"] = F.cross_entropy(logits[sure], read[sure])
+        losses["class"] = F.cross_entropy(logits, read.where(sure, UNSURE), ignore_index=UNSURE)
     return losses
 
 

@@ -117,7 +117,7 @@ class RandomLatentShift(IntensityAugmentationBase2D):
             self._domain_gate.check(input)
         # kornia 0.9 hands over the whole batch; before it, only the images to shift, and their parameters.
         gate = params["batch_prob"].cpu() > 0.5
-        rows = gate.nonzero().squeeze(1) if len(gate) == len(input) else torch.arange(len(input))
+        rows = gate.nonzero().squeeze(1) if len(gate) == len(input) else torch.arange(len(input), device="cpu")
         if not len(rows):
             return input
         here = rows.to(input.device)

@@ -136,6 +136,7 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
         self.bank = bank if bank is None or isinstance(bank, LatentBank) else LatentBank(bank)
         self.pack: DirectionPack | None = None
         self._domain_gate: DomainGate | None = None
+        self._sender_rank = 0
         if self.bank is not None:
             chosen = direction is not None or weights is not None or magnitude != "safe" or num_ops != 1
             if chosen or source == "invert":
@@ -220,6 +221,22 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
         )
         return self.make_params([batch, classes, latents], source=source.name, bounds=bounds)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_sender_rank": self._rank()}
+
+    def _rank(self) -> int:
+        """This process's rank under torch.distributed, and in a worker that it spawned; else 0."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            return torch.distributed.get_rank()
+        if torch.utils.data.get_worker_info() is not None:
+            return self._sender_rank or int(os.environ.get("RANK", "0"))
+        return 0
+
+    def _rank_generator(self) -> torch.Generator | None:
+        """None, torch's global generator; beyond rank 0 one of the rank's own, seeded from the global one."""
+        rank = self._rank()
+        return seeded(int(torch.randint(2**62, (), device="cpu")), rank) if rank else None
+
     def check_inputs(self, flat_inputs: list[Any]) -> None:
         for item in flat_inputs:
             if isinstance(item, UNSUPPORTED):
@@ -242,8 +259,8 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
         Returns:
             ``source``; on the CPU ``replace`` ``(N,)`` bool, which images are shifted, ``indices`` ``(N,)`` of their
             directions (-1 elsewhere), ``magnitudes`` ``(N,)`` (0 elsewhere), both ``(N, num_ops)`` where that is more
-            than one; ``latents`` ``(N, latent_dim)`` before the shift: fresh ones on the CPU, or on the images' device
-            stored ones, or those that inversion finds (0 elsewhere); or from a bank ``entries`` ``(N,)``; and
+            than one; ``latents`` ``(N, latent_dim)`` before the shift: fresh ones, stored ones, or those that
+            inversion finds (0 elsewhere), on the images' device; or from a bank ``entries`` ``(N,)``; and
             ``classes`` ``(N,)``, the generator's, as they came, or as the encoder reads them (-1 elsewhere). All but
             ``source`` are tensors.
 
@@ -255,7 +272,7 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
             raise TransformError(f"source should be one of {', '.join(self._sources)}; got {source!r}.")
         images, classes, latents = [*flat_inputs, None, None][:3]
         bounds = Bounds() if bounds is None else bounds
-        chosen, rng = self._sources[source], _rank_generator()
+        chosen, rng = self._sources[source], self._rank_generator()
         if latents is not None and isinstance(chosen, Inversions):
             latents = chosen.checked_latents(latents, images, bounds)
         bounds.settle()
@@ -293,16 +310,3 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
             for row, one in zip(rows, shifted.split(1), strict=True):
                 output[row] = like(one, images[row])
         return output
-
-
-def _rank_generator() -> torch.Generator | None:
-    """None, torch's global generator; under torch.distributed one of this rank's own, seeded from the global one."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        rank = torch.distributed.get_rank()
-    elif torch.utils.data.get_worker_info() is not None:
-        rank = int(os.environ.get("RANK", "0"))  # a spawned worker knows its rank only from its launcher
-    else:
-        rank = 0
-    if rank == 0:
-        return None
-    return seeded(int(torch.randint(2**62, (), device="cpu")), rank)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganaug.devices import sent
 from ganaug.errors import TransformError
 from ganaug.images import from_unit, in_channels, plain, resized, to_unit
 from ganaug.inversion import invert_resized
@@ -26,11 +27,6 @@ SOURCES = ("auto", "sample", "invert")
 def unknown(count: int) -> Tensor:
     """Classes ``(count,)`` that nobody knows."""
     return torch.full((count,), -1, device="cpu", dtype=torch.int64)
-
-
-def sent(values: Tensor, device: torch.device) -> Tensor:
-    """Values on a device, without waiting until they have arrived; back to the CPU is waited for, as it has to be."""
-    return values.to(device, non_blocking=device.type != "cpu")
 
 
 def picked(values: Tensor, rows: Tensor, device: torch.device) -> Tensor:
@@ -66,10 +62,11 @@ class Samples:
         """``indices`` and ``magnitudes`` as :meth:`Choice.draw` gives them, ``latents`` ``(N, latent_dim)``, and
         ``classes`` ``(N,)`` as they came, -1 where none did."""
         count = len(images)
+        generator, _ = self.pack.networks(images.device)
         indices, magnitudes = self.choice.draw(count, rng=rng)
-        fresh = self.pack.generator.sample_latents(count, rng=torch.default_generator if rng is None else rng)
+        fresh = generator.sample_latents(count, rng=torch.default_generator if rng is None else rng)
         classes = unknown(count) if classes is None else classes
-        return {"indices": indices, "magnitudes": magnitudes, "latents": fresh.cpu(), "classes": classes}
+        return {"indices": indices, "magnitudes": magnitudes, "latents": fresh, "classes": classes}
 
     def images(self, params: Mapping[str, Any], rows: Tensor, images: Tensor) -> Tensor:
         """The images ``(M, C, H, W)`` of the rows ``(M,)`` that replace those given; same size, dtype and device."""
@@ -112,6 +109,7 @@ class Inversions:
         """As :meth:`Samples.make_params`, but ``latents`` are the stored ones where they are given, else those that
         the encoder finds of the images to be shifted (0 elsewhere), and so are ``classes`` (-1 elsewhere)."""
         count, rows, device = len(images), replace.nonzero().squeeze(1), images.device
+        self.pack.networks(device)  # refused before anything is moved
         indices, magnitudes = self.choice.draw(count, rng=rng)
         known = latents
         if known is None:

@@ -19,7 +19,11 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
+from torch.utils.backend_registration import (
+    _DummyBackendModule,
+    _DummyPrivateUse1Hook,
+    _setup_privateuseone_for_python_backend,
+)
 
 NAME = "pretended"
 aten = torch.ops.aten
@@ -42,8 +46,23 @@ sent: Counter[str] = Counter()
 """How often the host waited until something was copied to the device."""
 
 
-class Backend(_DummyBackendModule):  # type: ignore[misc]
+present = False
+"""Whether there is such a device just now; other tests of the same process see none."""
+
+
+class Hook(_DummyPrivateUse1Hook):
+    def is_available(self) -> bool:
+        return present
+
+
+class Backend(_DummyBackendModule):
     """What torch asks of a device's module."""
+
+    def is_available(self) -> bool:
+        return present
+
+    def device_count(self) -> int:
+        return int(present)
 
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16, torch.float16]
@@ -61,7 +80,9 @@ class Backend(_DummyBackendModule):  # type: ignore[misc]
         pass
 
 
-_setup_privateuseone_for_python_backend(NAME, backend_module=Backend())
+_setup_privateuseone_for_python_backend(NAME, backend_module=Backend(), hook=Hook())
+_AUTOCAST = torch.library.Library("_", "IMPL", "AutocastPrivateUse1")
+_AUTOCAST.fallback(torch.library.fallthrough_kernel)  # autocast there changes nothing
 DEVICE = torch.device(NAME, 0)
 
 
@@ -121,7 +142,8 @@ class _Everywhere(TorchDispatchMode):
 @contextmanager
 def pretended_device() -> Iterator[torch.device]:
     """The device; outside of this its tensors can't be made."""
-    tensor, save = torch.tensor, torch.save
+    global present
+    tensor, save, present = torch.tensor, torch.save, True
 
     def made(data: Any, *args: Any, device: Any = None, **options: Any) -> Tensor:
         here = tensor(data, *args, device="cpu" if _is_ours(device) else device, **options)
@@ -134,8 +156,11 @@ def pretended_device() -> Iterator[torch.device]:
             **options,
         )
 
-    with mock.patch.object(torch, "tensor", made), mock.patch.object(torch, "save", saved), _Everywhere():
-        yield DEVICE
+    try:
+        with mock.patch.object(torch, "tensor", made), mock.patch.object(torch, "save", saved), _Everywhere():
+            yield DEVICE
+    finally:
+        present = False
 
 
 @contextmanager
@@ -190,8 +215,9 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             elif index is not None and not isinstance(index, Elsewhere):
                 _count(sent, "index")
         cpu = [each for each in cpu if not any(each is index for index in args[1])]
+    makes_new = device is not None and not ours
     for each in cpu:
-        if each.ndim:
+        if each.ndim and not makes_new:
             shapes = [tuple(tensor.shape) for tensor in tensors]
             raise RuntimeError(f"Expected all tensors to be on the same device: {func}, shapes {shapes}")
     if kwargs.get("generator") is not None:

@@ -91,6 +91,21 @@ def test_cuda_inside_a_forked_worker_is_refused_with_the_remedy(pack, monkeypatc
         pack.networks("cuda:0")
 
 
+@pytest.mark.parametrize("source", ["sample", "invert"])
+def test_cuda_inside_a_forked_worker_is_refused_before_anything_is_drawn(inverting_pack, monkeypatch, source):
+    class Elsewhere(torch.Tensor):
+        device = torch.device("cuda:0")
+
+    shift = LatentShift("background", pack=inverting_pack, source=source, p=1)
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    images = torch.zeros(4, 3, 32, 32).as_subclass(Elsewhere)
+    before = torch.get_rng_state()
+    chosen = shift._sources[source]
+    with pytest.raises(PackError, match="CUDA inside a forked DataLoader worker"):
+        chosen.make_params(images, torch.arange(4), torch.ones(4, dtype=torch.bool))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 RANKS = """
 import sys, torch, torch.distributed as dist
 from ganaug import transforms
@@ -119,6 +134,43 @@ def test_ranks_with_the_same_seed_draw_differently(tmp_path):
     for rank in ranks:
         _, errors = rank.communicate(timeout=120)
         assert rank.returncode == 0, errors
+
+
+SPAWNED = """
+import sys, torch, torch.distributed as dist, torch.multiprocessing as mp
+from torch.utils.data import DataLoader, TensorDataset
+from ganaug import transforms
+
+class Shifted(TensorDataset):
+    def __init__(self, shift):
+        super().__init__(torch.rand(8, 3, 32, 32), torch.arange(8))
+        self.shift = shift
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        return self.shift(image, int(label))[1]["magnitudes"]
+
+def run(rank, store):
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    shift = transforms.LatentShift("background", p=1, return_params=True, check_domain=False, source="sample")
+    found = torch.cat(list(DataLoader(Shifted(shift), batch_size=4, num_workers=1, multiprocessing_context="spawn")))
+    gathered = [torch.zeros_like(found) for _ in range(2)]
+    dist.all_gather(gathered, found)
+    assert len(torch.cat(gathered).unique()) == 16, gathered
+    dist.destroy_process_group()
+
+if __name__ == "__main__":
+    mp.spawn(run, args=(sys.argv[1],), nprocs=2)
+"""
+
+
+@pytest.mark.slow
+def test_workers_spawned_by_spawned_ranks_draw_differently(tmp_path):
+    """``mp.spawn`` sets no RANK, so the transform brings the rank along."""
+    (tmp_path / "ranks.py").write_text(SPAWNED)
+    command = [sys.executable, str(tmp_path / "ranks.py"), str(tmp_path / "store")]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_spawned_workers_know_their_rank_from_the_launcher(shift, monkeypatch):

@@ -94,7 +94,7 @@ def test_what_the_hub_does_not_have_or_has_damaged_is_named(pack, client, hub, t
     hub.repositories["org/cut"] = {**files, "directions.safetensors": files["directions.safetensors"][:-9]}
     none, empty, cut = client(f"{DESCRIBE}\nattempt('org/none', 'org/empty', 'org/cut')").splitlines()
     assert "no public Hub repository 'org/none'" in none
-    assert "config.json is missing" in empty
+    assert "org/empty has no config.json, so it is no pack and no generator" in empty
     assert "directions.safetensors is not a whole safetensors file" in cut
 
 
@@ -136,8 +136,8 @@ for name in ("org/none", "org/empty"):
     hub.repositories["org/empty"] = {"README.md": b"# nothing"}
     sha256, none, empty = client(code).splitlines()
     assert sha256 == conditional_generator.weights_sha256() and "generator.safetensors" in hub.served
-    assert "there is no generator 'org/none', neither a folder nor on the Hub" in none
-    assert "org/empty is not a ganaug generator" in empty
+    assert "no folder 'org/none' of a generator, and there is no public Hub repository" in none
+    assert "org/empty has no config.json" in empty
 
 
 def test_bundled_packs_come_before_folders_of_the_same_name(folder, tmp_path, monkeypatch):

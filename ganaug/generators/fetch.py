@@ -27,6 +27,7 @@ CONFIG_MOST = 16 * 10**6
 WEIGHTS_MOST = 20 * 10**9
 """Bytes of a config.json, and of a network's weights: larger ones are not fetched."""
 
+REPOSITORY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 ETAG = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,199}")  # the cache makes a file's name of it
 
@@ -127,6 +128,12 @@ def fetch(
         if any(path.parent != folder for path in paths.values()):
             raise GeneratorError(f"the Hub's {repo_id} changed while it was fetched. Try again.")
     return folder
+
+
+def check_repository_id(repo_id: str) -> None:
+    """``GeneratorError`` for what can be no Hub repository, such as a path."""
+    if not REPOSITORY.fullmatch(repo_id) or ".." in repo_id or "--" in repo_id or len(repo_id) > 120:
+        raise GeneratorError(f"a Hub repository is named org/name, got {repo_id!r:.100}.")
 
 
 def check_revision(revision: str | None) -> None:

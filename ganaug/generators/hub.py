@@ -80,8 +80,8 @@ def why_not_fetched(error: Exception, repo_id: str, revision: str | None, cache:
         )
     if _is_of_connection(error):
         return (
-            f"the Hub can't be reached ({constants.ENDPOINT}: {_told(error).rstrip('.')}), and {repo_id} was not fetched "
-            "before. Check the connection, the proxy and the name."
+            f"the Hub can't be reached ({constants.ENDPOINT}: {_told(error).rstrip('.')}), and {repo_id} was not "
+            "fetched before. Check the connection, the proxy and the name."
         )
     return f"{repo_id!r} could not be fetched from the Hub: {_told(error)} Check the connection and proxy; try again."
 

@@ -191,5 +191,5 @@ def _check_room(cache: Path, size: int) -> None:
 def _bytes(size: int) -> str:
     for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
         if size >= factor:
-            return f"{size / factor:.3g} {unit}" if size < 1000 * factor else f"{size // factor} {unit}"
+            return f"{size / factor:.3g} {unit}" if size < 1000 * factor else f"more than 1000 {unit}"
     return f"{size} bytes"

@@ -50,7 +50,7 @@ def why_not_fetched(error: Exception, repo_id: str, revision: str | None, cache:
     if isinstance(error, HFValidationError):
         return f"{repo_id!r} can't be a Hub id: {_told(error)} Hub ids look like org/name."
     if isinstance(error, RevisionNotFoundError):
-        return f"the Hub's {repo_id} has no revision {revision!r} ({status}). Look at its branches and tags."
+        return f"the Hub's {repo_id} has no revision {revision or 'main'!r} ({status}). Look at its branches and tags."
     if isinstance(error, GatedRepoError):
         return f"the Hub's {repo_id} is gated ({status}): accept its terms there and log in (hf auth login)."
     if isinstance(error, RepositoryNotFoundError) or status in (401, 404):
@@ -83,7 +83,11 @@ def why_not_fetched(error: Exception, repo_id: str, revision: str | None, cache:
             f"the Hub can't be reached ({constants.ENDPOINT}: {_told(error).rstrip('.')}), and {repo_id} was not "
             "fetched before. Check the connection, the proxy and the name."
         )
-    return f"{repo_id!r} could not be fetched from the Hub: {_told(error)} Check the connection and proxy; try again."
+    told = _told(error).split(". ")[0].rstrip(".")
+    return (
+        f"{repo_id!r} could not be fetched from the Hub, or from what answers in its place ({type(error).__name__}: "
+        f"{told}). Check the connection, the proxy and HF_ENDPOINT, and try again."
+    )
 
 
 def may_pass(error: Exception) -> bool:

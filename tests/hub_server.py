@@ -140,6 +140,11 @@ class HostileHub(HubServer):
         self.begun: set[str] = set()
         self.seen: list[str] = []
 
+    def turn(self, repository: str, **fault: Any) -> None:
+        """From now on every answer about a repository differs so."""
+        self.faults[repository] = [("", "", fault)]
+        self.begun.add(repository)
+
     def handle_error(self, request: object, client_address: object) -> None:
         pass  # clients that hang up are what is tried
 

@@ -49,6 +49,10 @@ def why_not_fetched(error: Exception, repo_id: str, revision: str | None, cache:
     status = _status(error)
     if isinstance(error, HFValidationError):
         return f"{repo_id!r} can't be a Hub id: {_told(error)} Hub ids look like org/name."
+    if status == 429:
+        return "the Hub says that there were too many requests (429). Wait a few minutes and try again."
+    if status is not None and status >= 500:
+        return f"the Hub is in trouble ({status}), and {repo_id} was not fetched before. Try again later."
     if isinstance(error, RevisionNotFoundError):
         return f"the Hub's {repo_id} has no revision {revision or 'main'!r} ({status}). Look at its branches and tags."
     if isinstance(error, GatedRepoError):
@@ -63,10 +67,6 @@ def why_not_fetched(error: Exception, repo_id: str, revision: str | None, cache:
             f"the Hub refuses access to {repo_id!r} (403). Log in (hf auth login) with an account that may read it, or "
             "ask its owner for access."
         )
-    if status == 429:
-        return "the Hub says that there were too many requests (429). Wait a few minutes and try again."
-    if status is not None and status >= 500:
-        return f"the Hub is in trouble ({status}), and {repo_id} was not fetched before. Try again later."
     if status is not None and status >= 400:
         return (
             f"the Hub, or a proxy on the way to it, answers {status}. Look at the proxy and HF_ENDPOINT, and try again."

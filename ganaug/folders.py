@@ -58,6 +58,8 @@ def open_image(path: str | Path, *, channels: int | None = None) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
+                if picture.format == "EPS":
+                    raise ValueError("it is PostScript, a program, which Pillow would have Ghostscript run")
                 picture.load()
                 upright = ImageOps.exif_transpose(picture) if (orientation(picture) or 1) > 1 else picture.copy()
     except FileNotFoundError as error:

@@ -7,7 +7,9 @@ import hashlib
 import json
 import re
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "a" * 40
@@ -33,6 +35,7 @@ class HubServer(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: HubServer
 
     def log_message(self, *arguments: object) -> None:
@@ -116,3 +119,81 @@ class Handler(BaseHTTPRequestHandler):
             self.rfile.readline()
         self.rfile.readline()
         return data
+
+
+OTHER_COMMIT = "b" * 40
+
+
+class HostileHub(HubServer):
+    """Answers as :class:`HubServer`, but for what ``faults`` says of a repository.
+
+    ``faults`` maps a repository to ``(method or "", file or "", fault)``; a fault maps what differs of the answer:
+    ``status``, ``headers`` (None takes one away), ``body`` (consistent with Content-Length), ``cut`` (bytes of the
+    promised body that are sent), ``raw`` (bytes instead of an answer) and ``stall`` (seconds before anything is sent).
+    Those of a repository begin when ``/begin/REPOSITORY`` was asked for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.RequestHandlerClass = HostileHandler
+        self.faults: dict[str, list[tuple[str, str, dict[str, Any]]]] = {}
+        self.begun: set[str] = set()
+        self.seen: list[str] = []
+
+    def turn(self, repository: str, **fault: Any) -> None:
+        """From now on every answer about a repository differs so."""
+        self.faults[repository] = [("", "", fault)]
+        self.begun.add(repository)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass  # clients that hang up are what is tried
+
+
+class HostileHandler(Handler):
+    server: HostileHub
+
+    def do_GET(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        self.server.seen.append(f"{self.command} {path}")
+        if path.startswith("/begin/"):
+            self.server.begun.add(path.removeprefix("/begin/"))
+            self.answer({})
+            return
+        super().do_GET()
+
+    do_HEAD = do_GET
+
+    def answer(self, content: object = None, *, status: int = 200, body: bytes | None = None, **headers: str) -> None:
+        fault = self.fault()
+        if not fault:
+            super().answer(content, status=status, body=body, **headers)
+            return
+        if stall := fault.get("stall"):
+            time.sleep(stall)
+        self.close_connection = True
+        if (raw := fault.get("raw")) is not None:
+            self.wfile.write(raw)
+            return
+        body = fault.get("body", json.dumps(content).encode() if body is None else body)
+        told = {name.replace("_", "-"): value for name, value in headers.items()} | {"Content-Length": str(len(body))}
+        told |= {"Connection": "close"} | fault.get("headers", {})
+        self.send_response(fault.get("status", status))
+        for name, value in told.items():
+            if value is not None:
+                self.send_header(name, value.replace("{self}", self.path).replace("{endpoint}", self.server.endpoint))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body[: fault.get("cut")])
+
+    def fault(self) -> dict[str, Any]:
+        path = unquote(urlsplit(self.path).path)
+        match = re.match(r"/(?:api/models/)?([^/]+/[^/]+)(?:/resolve/[^/]+/(.+))?", path)
+        if not match or match[1] not in self.server.begun:
+            return {}
+        merged: dict[str, Any] = {}
+        for method, name, fault in self.server.faults.get(match[1], ()):
+            if method in ("", self.command) and name in ("", match[2]):
+                headers = {**merged.get("headers", {}), **fault.get("headers", {})}
+                merged |= fault
+                merged["headers"] = headers
+        return merged

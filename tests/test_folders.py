@@ -161,6 +161,17 @@ def test_damaged_files_are_named_with_what_is_wrong(tmp_path, ramp):
         sound([], on_error="mend")
 
 
+def test_a_program_that_is_named_as_a_picture_is_not_run(tmp_path, monkeypatch):
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/was_run\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)
+    (tmp_path / "cat.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with pytest.raises(DataError, match=r"cat\.jpg can't be read as an image: .*PostScript, a program"):
+        open_image(tmp_path / "cat.jpg")
+    assert not (tmp_path / "was_run").exists()
+
+
 def test_gigantic_images_are_refused_before_they_fill_the_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     Image.new("L", (12, 12)).save(tmp_path / "large.png")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from huggingface_hub import HfApi, ModelHubMixin, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub import HfApi, ModelHubMixin
 from torch import Tensor, nn
 from typing_extensions import Self
 
@@ -18,9 +16,11 @@ from ganaug.devices import own_defaults, sent
 from ganaug.errors import FileError, GeneratorError
 from ganaug.files import read_json, write_json
 from ganaug.generators.checks import check, check_integers, check_repeatable
-from ganaug.generators.hub import check_place, check_repository, pushing
+from ganaug.generators.fetch import CONFIG_MOST, WEIGHTS_MOST, fetch
+from ganaug.generators.hub import at_the_hub, check_place, check_repository, why_not_pushed
 from ganaug.generators.network import FrozenNetwork, load_network
 from ganaug.marks import folder_made
+from ganaug.places import is_folder
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "generator.safetensors"
@@ -307,12 +307,8 @@ class Generator(
             GeneratorError: nothing is found there, or what is found is damaged, of an unknown architecture, or has
                 another hash than its config names.
         """
-        name = str(pretrained_model_name_or_path)
-        try:
-            # Not super().from_pretrained, which reads config.json without our checks.
-            return cls._from_pretrained(model_id=name, **options)
-        except (HFValidationError, LocalEntryNotFoundError, HfHubHTTPError) as error:
-            raise GeneratorError(f"there is no generator {name!r}, neither a folder nor on the Hub: {error}") from error
+        # Not super().from_pretrained, which reads config.json without our checks.
+        return cls._from_pretrained(model_id=str(pretrained_model_name_or_path), **options)
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:
         """Write config.json, generator.safetensors and a card into a folder, where a generator may be replaced.
@@ -340,7 +336,7 @@ class Generator(
             GeneratorError: the Hub can't be reached, refuses, or takes ``repo_id`` for no name of a repository.
         """
         token, revision = options.get("token"), options.get("branch")
-        with pushing(repo_id):
+        with at_the_hub(lambda error: why_not_pushed(repo_id, error), GeneratorError):
             full_id = HfApi(token=token).create_repo(repo_id, private=options.get("private"), exist_ok=True).repo_id
             check_repository(full_id, "a generator", token=token, revision=revision)
             address: str = super().push_to_hub(repo_id, **options)
@@ -366,28 +362,25 @@ class Generator(
         if unknown:
             raise TypeError(f"from_pretrained got options that it does not know: {', '.join(unknown)}.")
 
-        def locate(name: str) -> Path:
-            if os.path.isdir(model_id):
-                return Path(model_id, name)
-            return Path(
-                hf_hub_download(
+        if is_folder(model_id):
+            folder = Path(model_id)
+        else:
+            try:
+                folder = fetch(
                     model_id,
-                    name,
+                    {CONFIG_FILE: CONFIG_MOST, WEIGHTS_FILE: WEIGHTS_MOST},
+                    needed=lambda config: (WEIGHTS_FILE,),
                     revision=revision,
                     cache_dir=cache_dir,
                     force_download=force_download,
                     local_files_only=local_files_only,
                     token=token,
                 )
-            )
-
+            except GeneratorError as error:
+                raise GeneratorError(f"there is no folder {model_id!r} of a generator, and {error}") from error
+        weights = folder / WEIGHTS_FILE
         try:
-            config = read_json(locate(CONFIG_FILE))
-            weights = locate(WEIGHTS_FILE)
-        except LocalEntryNotFoundError:
-            raise  # a kind of EntryNotFoundError, but it says that the Hub was not asked or could not be reached
-        except EntryNotFoundError as error:
-            raise GeneratorError(f"{model_id} is not a ganaug generator: {error}") from error
+            config = read_json(folder / CONFIG_FILE)
         except FileError as error:
             raise GeneratorError(str(error)) from error
         sha256 = config.pop("sha256", None)

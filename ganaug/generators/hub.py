@@ -3,41 +3,125 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
-from huggingface_hub import HfApi, hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub import HfApi, constants, hf_hub_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from ganaug.errors import FileError, GeneratorError, UserError
 from ganaug.files import read_json
 from ganaug.places import kind_of_config
 
-# Bases of HfHubHTTPError are the errors of the HTTP library, another one in other versions of huggingface_hub.
-OF_HTTP = cast(tuple[type[Exception], ...], HfHubHTTPError.__bases__)
-HUB_ERRORS: tuple[type[Exception], ...] = (HFValidationError, OSError, *OF_HTTP)
+
+@contextmanager
+def at_the_hub(explain: Callable[[Exception], str], kind: type[UserError]) -> Iterator[None]:
+    """Whatever goes wrong between here and the Hub is an error of ours that says what ``explain`` makes of it.
+
+    Whatever: ``huggingface_hub`` lets through errors of its HTTP library, which is another one in other versions, of
+    the JSON decoder, of the file system, and of Python's where an answer is not what it expects.
+    """
+    try:
+        yield
+    except UserError as error:
+        raise kind(str(error)) from error
+    except Exception as error:
+        raise kind(explain(error)) from error
 
 
 def why_not_pushed(repo_id: str, error: Exception) -> str:
     """What to say when something could not be pushed."""
-    told = " ".join(str(error).split())
     return (
-        f"{repo_id!r} could not be pushed to the Hub: {told} Log in (hf auth login) with an account that may write "
-        "there, check the connection and the name (org/name), and push again."
+        f"{repo_id!r} could not be pushed to the Hub: {_told(error)} Log in (hf auth login) with an account that may "
+        "write there, check the connection and the name (org/name), and push again."
     )
 
 
-@contextmanager
-def pushing(repo_id: str) -> Iterator[None]:
-    """Whatever goes wrong between here and the Hub is a :class:`GeneratorError` that says so and what to do."""
-    try:
-        yield
-    except HUB_ERRORS as error:
-        raise GeneratorError(why_not_pushed(repo_id, error)) from error
-    except UserError as error:
-        raise GeneratorError(str(error)) from error
+def why_not_fetched(error: Exception, repo_id: str, revision: str | None, cache: Path) -> str:
+    """What to say when a repository could not be fetched: what happened, with the status, and what to do."""
+    status = _status(error)
+    if isinstance(error, HFValidationError):
+        return f"{repo_id!r} can't be a Hub id: {_told(error)} Hub ids look like org/name."
+    if status == 429:
+        return "the Hub says that there were too many requests (429). Wait a few minutes and try again."
+    if status is not None and status >= 500:
+        return f"the Hub is in trouble ({status}), and {repo_id} was not fetched before. Try again later."
+    if isinstance(error, RevisionNotFoundError):
+        return f"the Hub's {repo_id} has no revision {revision or 'main'!r} ({status}). Look at its branches and tags."
+    if isinstance(error, GatedRepoError):
+        return f"the Hub's {repo_id} is gated ({status}): accept its terms there and log in (hf auth login)."
+    if isinstance(error, RepositoryNotFoundError) or status in (401, 404):
+        return (
+            f"there is no public Hub repository {repo_id!r} ({status}). Check the name; for a private repository, log "
+            "in (hf auth login) or pass token=..."
+        )
+    if status == 403:
+        return (
+            f"the Hub refuses access to {repo_id!r} (403). Log in (hf auth login) with an account that may read it, or "
+            "ask its owner for access."
+        )
+    if status is not None and status >= 400:
+        return (
+            f"the Hub, or a proxy on the way to it, answers {status}. Look at the proxy and HF_ENDPOINT, and try again."
+        )
+    if isinstance(error, OfflineModeIsEnabled):
+        return f"the Hub can't be reached (HF_HUB_OFFLINE is set), and {repo_id} was not fetched before."
+    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
+        return (
+            f"the Hub's cache can't be used: {error.filename or cache}: {error.strerror}. Make room or give leave, or "
+            "set HF_HOME or cache_dir=... to another folder."
+        )
+    if _is_of_connection(error):
+        return (
+            f"the Hub can't be reached ({constants.ENDPOINT}: {_told(error).rstrip('.')}), and {repo_id} was not "
+            "fetched before. Check the connection, the proxy and the name."
+        )
+    told = _told(error).split(". ")[0].rstrip(".")
+    return (
+        f"{repo_id!r} could not be fetched from the Hub, or from what answers in its place ({type(error).__name__}: "
+        f"{told}). Check the connection, the proxy and HF_ENDPOINT, and try again."
+    )
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether an error says nothing about the repository, so that a copy in the cache is as good as before."""
+    status = _status(error)
+    return status >= 500 or status in (408, 429) if status is not None else not isinstance(error, HFValidationError)
+
+
+def _status(error: BaseException) -> int | None:
+    """Of the answer that led to an error, or to its cause."""
+    chain: list[BaseException] = []
+    step: BaseException | None = error
+    while step is not None and step not in chain:
+        status = getattr(getattr(step, "response", None), "status_code", None)
+        if isinstance(status, int):
+            return status
+        chain.append(step)
+        step = step.__cause__
+    return None
+
+
+def _is_of_connection(error: Exception) -> bool:
+    """Whether it is of a connection; HTTP libraries name those alike."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(
+        names & {"ConnectionError", "ConnectError", "Timeout", "TimeoutException", "TimeoutError", "NetworkError"}
+    )
+
+
+def _told(error: Exception) -> str:
+    """An error's own words on one line, printable, cut, and with a full stop."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    plain = "".join(character if character.isprintable() else "?" for character in words)
+    return f"{plain[:300]}..." if len(plain) > 300 else plain if plain.endswith((".", "!", "?")) else f"{plain}."
 
 
 def check_repository(repo_id: str, wanted: str, *, token: str | bool | None, revision: str | None) -> None:

@@ -31,6 +31,13 @@ LATENTCLR = (
 IN_DOMAIN = "[In-Domain GAN Inversion for Real Image Editing](https://arxiv.org/abs/2004.00049) (Zhu et al., ECCV 2020)"
 
 RANDOM = ", drawn at random: a baseline, for which nothing was learned"
+PLAIN = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", "[": "&#91;", "|": "&#124;", "`": "'", "*": "&#42;", "$": "&#36;", "@": "&#64;"}
+    | {"\\": "&#92;"}
+)
+LONGEST = 1000
+"""Characters of one name, value or command that go into the card."""
+
 AXES = ", the axes of that space: a baseline, for which nothing was learned"
 
 
@@ -43,8 +50,8 @@ def model_card(pack: DirectionPack, *, called: str, architecture: Any) -> str:
     """
     data = ModelCardData(
         library_name="ganaug",
-        license=None if pack.license == "unknown" else pack.license,
-        tags=["ganaug", "data-augmentation", "gan", "latent-directions", str(architecture)],
+        license=None if pack.license == "unknown" else pack.license if _is_identifier(pack.license) else "other",
+        tags=["ganaug", "data-augmentation", "gan", "latent-directions", *filter(_is_identifier, [architecture])],
         base_model=pack.generator_origin.get("repo"),
     )
     kind = f"a class-conditional ({pack.num_classes} classes)" if pack.num_classes else "an unconditional"
@@ -97,7 +104,7 @@ def _credit_reconstructor(method: Mapping[str, Any]) -> str:
         return f"{RANDOM if matrix == 'random' else AXES}. The reconstructor that tells them apart is that of {VOYNOV}"
     if matrix == "given":
         return f", given beforehand. The reconstructor that tells them apart is that of {VOYNOV}"
-    if isinstance(weight, (int, float)) and weight > 0:
+    if isinstance(weight, (int, float)) and 0 < weight < 1e9:
         return (
             f", found with labels: by {VOYNOV}, with the cross-entropy of the generator's labels on shifted images "
             f"added to the loss (label_weight {weight:g})"
@@ -113,7 +120,7 @@ def _encoder(pack: DirectionPack) -> str:
         text += f" It learned from images that the generator draws, whose {known} are known"
         words = str(method.get("command", "")).split()
         share = method.get("real_share", 0)
-        if {"--images", "--data"} & set(words) and isinstance(share, (int, float)) and share > 0:
+        if {"--images", "--data"} & set(words) and isinstance(share, (int, float)) and 0 < share <= 1:
             text += (
                 f", and from real images without labels (a share of {share:g} of a batch) with the loss on the image "
                 f"itself, after {IN_DOMAIN}"
@@ -126,7 +133,8 @@ def _distribution(origin: Mapping[str, str]) -> str:
     return (
         "Its weights are not in this pack: they come with the Python distribution "
         f"{_code(origin['distribution'])} {_plain(origin['version'])} ({_code(origin['path'])}, SHA-256 "
-        f"{_code(origin['file_sha256'])}).\n\n"
+        f"{_code(origin['file_sha256'])}). Installing a distribution runs its code: do so if you trust whoever made "
+        "this pack and the distribution.\n\n"
         f'```\npip install --no-deps "{origin["distribution"]}=={origin["version"]}"\n```'
     )
 
@@ -140,7 +148,7 @@ def _use(pack: DirectionPack, called: str) -> str:
     # A name that needs no escaping, in the quotes that ruff format would give it.
     plain = (name for name in pack.names if re.fullmatch(r"[\w .-]+", name))
     direction = json.dumps(next(plain, pack.named_first()[0].index), ensure_ascii=False)
-    name = json.dumps(_plain(called), ensure_ascii=False)
+    name = json.dumps(_line(called).replace("`", "'"), ensure_ascii=False)
     if pack.num_classes or pack.has_encoder:
         code = (
             "from ganaug import transforms\n\n"
@@ -170,8 +178,9 @@ def _directions_table(pack: DirectionPack) -> str:
         interval = "{:g} to {:g}".format(*direction.reach) if direction.is_usable else "none"
         cells = "".join(f"{_figure(direction.scores.get(column))} | " for column in columns)
         lines.append(f"| {direction.index} | {_plain(direction.name or '')} | {interval} | {cells}")
-    for command in dict.fromkeys(pack.commands.values()):
-        printed = ", ".join(_plain(column) for column in columns if pack.commands.get(column) == command)
+    commands = {column: str(command) for column, command in pack.commands.items()}
+    for command in dict.fromkeys(commands.values()):
+        printed = ", ".join(_plain(column) for column in columns if commands.get(column) == command)
         lines.append(f"\nPrinted by {_code(command)}: {printed}.")
     return "\n".join(lines)
 
@@ -187,15 +196,26 @@ def _figure(value: Any) -> str:
     return "" if value is None else f"{value:.3f}" if isinstance(value, float) else _plain(value)
 
 
+def _is_identifier(text: Any) -> bool:
+    """Whether it may stand in the card's metadata: an SPDX identifier of a license, an architecture's name."""
+    return isinstance(text, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}", text) is not None
+
+
 def _plain(value: Any) -> str:
-    """Text that can't end a table's cell, open a tag or become a link."""
-    text = " ".join(str(value).split())
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), ("[", "&#91;"), ("|", "&#124;"), ("`", "'")):
-        text = text.replace(character, entity)
-    return text
+    """Text that can't end a table's cell, open a tag, become a link or a formula, or set itself off."""
+    return _line(value).translate(PLAIN).replace("://", ":&#47;/").replace("www.", "www&#46;")
 
 
 def _code(value: Any) -> str:
     """Text as a code span, in which entities would show as they are, or nothing."""
-    text = " ".join(str(value).split()).replace("`", "'").replace("|", "\\|")
+    text = re.sub(
+        r"\\*\|", r"\\|", _line(value).replace("`", "'")
+    )  # one backslash before each bar, else it ends a cell
     return f"`{text}`" if text else ""
+
+
+def _line(value: Any) -> str:
+    """Text on one line, of printable characters, cut."""
+    text = " ".join(str(value).split())
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)

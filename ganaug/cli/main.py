@@ -10,7 +10,7 @@ import click
 from PIL import UnidentifiedImageError
 
 from ganaug.cli.options import WORDS
-from ganaug.errors import UserError
+from ganaug.errors import UserError, printable
 
 
 class Entry(NamedTuple):
@@ -78,15 +78,16 @@ class Commands(click.Group):
             click.echo(f"\nStopped; {COMMANDS[ctx.invoked_subcommand or ''].stopped}", err=True)
             ctx.exit(130)
         except (UserError, UnidentifiedImageError) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
         except OSError as error:
             told = f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error)
-            raise click.ClickException(told) from error
+            raise click.ClickException(printable(told)) from error
         except (MemoryError, RuntimeError) as error:
             if not isinstance(error, MemoryError) and not any(word in str(error).lower() for word in NO_MEMORY):
                 raise
             told = " ".join(str(error).split())
-            raise click.ClickException(f"there is not enough memory for that; ask for less at once. {told}") from error
+            told = printable(f"there is not enough memory for that; ask for less at once. {told}")
+            raise click.ClickException(told) from error
 
 
 def _show_warning(
@@ -98,7 +99,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """In place of ``warnings.showwarning``: for the person who typed the command, without the line of code."""
-    click.echo(f"Warning: {message}", err=True)
+    click.echo(printable(f"Warning: {message}"), err=True)
 
 
 @click.group(

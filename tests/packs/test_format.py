@@ -96,7 +96,7 @@ DAMAGE = {
     "a number too long": (_replace("config.json", b'{"a": ' + b"9" * 5000 + b"}"), "config.json is not valid JSON"),
     "config a folder": (
         lambda folder: [(folder / "config.json").unlink(), (folder / "config.json").mkdir()],
-        "config.json can't be read",
+        "config.json is a folder",
     ),
     "a name that is an index": (_config(names={"17": 1}), "not a number (which is an index); got '17'"),
     "a name with spaces around": (_config(names={" x": 1}), "1 to 80 printable characters"),

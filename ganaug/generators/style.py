@@ -96,8 +96,10 @@ class StyleGenerator(Generator):
         if layers is not None:
             self.directions_within = slice(w_dim, None)
         self.embedding = nn.Embedding(num_classes, w_dim) if num_classes else None
-        inputs = [z_dim + w_dim * (num_classes > 0)] + [w_dim] * (mapping_layers - 1)
-        self.mapping = nn.ModuleList(linear(in_features, w_dim, gain=math.sqrt(2)) for in_features in inputs)
+        first = z_dim + w_dim * (num_classes > 0)
+        self.mapping = nn.ModuleList(
+            linear(w_dim if k else first, w_dim, gain=math.sqrt(2)) for k in range(mapping_layers)
+        )
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:

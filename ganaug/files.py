@@ -42,6 +42,9 @@ MOST_JSON = 16 * 2**20
 DEEPEST_JSON = 50
 """How many lists and objects of JSON may lie within each other: each of Python's ways through them is recursive."""
 
+MOST_DIGITS = 30
+"""Of an integer: more are no count, and do not fit where Python expects a float."""
+
 MOST_NAMED = 8 * 2**20
 """Bytes of a safetensors file's header, which tells names and shapes: some 80 000 tensors."""
 
@@ -129,7 +132,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     content = read_bytes(path, most=MOST_JSON)
     try:
-        found = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
+        found = json.loads(
+            content.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite, parse_int=_short
+        )
         check_depth(found)
         json.dumps(found, ensure_ascii=False).encode()  # halves of surrogate pairs
     except UnicodeEncodeError as error:
@@ -156,6 +161,12 @@ def _parts(holder: Any) -> Iterable[Any]:
 
 def _refuse_constant(constant: str) -> None:
     raise ValueError(f"JSON has no {constant}")
+
+
+def _short(number: str) -> int:
+    if len(number) > MOST_DIGITS:
+        raise ValueError(f"it has an integer of {len(number)} digits")
+    return int(number)
 
 
 def _finite(number: str) -> float:

@@ -97,7 +97,8 @@ class Generator(
         super().__init__()
         check_integers(("latent_dim", latent_dim, 1), ("image_size", image_size, 1), ("num_classes", num_classes, 0))
         if image_size > LARGEST:
-            raise GeneratorError(f"image_size should be at most {LARGEST} pixels, got {image_size:.3g}.")
+            got = image_size if image_size < 10**9 else "far more"
+            raise GeneratorError(f"image_size should be at most {LARGEST} pixels, got {got}.")
         if channels not in (1, 3):
             raise GeneratorError(f"channels should be 1 (grey) or 3 (colour), got {channels!r}.")
         self.latent_dim = latent_dim

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from ganaug.devices import autocast
 from ganaug.errors import GeneratorError
 from ganaug.generators.checks import check_integers
-from ganaug.generators.style import ModulatedConv2d, StyleGenerator, ToRGB, check_clamp, linear
+from ganaug.generators.style import STRONGEST, ModulatedConv2d, StyleGenerator, ToRGB, check_clamp, linear
 
 MOST_LAYERS, WIDEST_MARGIN, MOST_UPSAMPLING = 1000, 100, 16
 """No weight says these, and memory grows with each; the paper has 14, 10 and 2."""
@@ -247,7 +247,7 @@ def _check_layers(
             f"conv_kernel should be odd and filter_size even; got conv_kernel={conv_kernel}, filter_size={filter_size}."
         )
     check_clamp("conv_clamp", conv_clamp)
-    _check_number("output_scale", output_scale, 0, math.inf)
+    _check_number("output_scale", output_scale, 0, STRONGEST)
 
 
 class StyleGAN3(StyleGenerator):

@@ -132,17 +132,24 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     content = read_bytes(path, most=MOST_JSON)
     try:
-        found = json.loads(
-            content.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite, parse_int=_short
-        )
-        check_depth(found)
-        json.dumps(found, ensure_ascii=False).encode()  # halves of surrogate pairs
-    except UnicodeEncodeError as error:
-        raise FileError(f"{path} is not valid JSON: {error.object[error.start]!r} is half a character.") from error
-    except (ValueError, RecursionError) as error:
+        found = parse_json(content.decode("utf-8"))
+    except ValueError as error:
         raise FileError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(found, dict):
         raise FileError(f"{path} should hold a JSON object, found {type(found).__name__}.")
+    return found
+
+
+def parse_json(text: str) -> Any:
+    """What a text of JSON holds, if it could be written again as it is; :class:`ValueError` otherwise."""
+    try:
+        found = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_short)
+        check_depth(found)
+        json.dumps(found, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError(f"its lists and objects are nested deeper than {DEEPEST_JSON} levels") from error
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{error.object[error.start]!r} is half a character") from error
     return found
 
 

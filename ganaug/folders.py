@@ -29,8 +29,8 @@ dot."""
 
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 
-MODEST, DENSEST = 2**25, 2000
-"""Pixels that any file may have, and pixels for each byte of a larger one: blank JPEGs reach 400, a bomb far more."""
+MODEST, DENSEST = 2**25, 500
+"""Pixels that any file may have, and pixels for each byte of a larger one: blank JPEGs reach 170, bombs 1,000 and more."""
 
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")

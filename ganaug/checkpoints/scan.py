@@ -11,7 +11,7 @@ import pickletools
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-MOST_INSTRUCTIONS = 2_000_000
+MOST_INSTRUCTIONS = 1_000_000
 """Each takes a few hundred bytes of memory at most. A checkpoint has some 50 for each tensor."""
 
 LONGEST_TEXT = 2**20

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganaug.errors import FileError, PackError, printable
-from ganaug.files import check_regular, read_bytes, read_json, tensors_of, write_json, write_safetensors
+from ganaug.files import check_regular, parse_json, read_bytes, read_json, tensors_of, write_json, write_safetensors
 from ganaug.generators import Encoder, Generator, ModuleGenerator
 from ganaug.generators.generator import CONFIG_FILE, WEIGHTS_FILE
 from ganaug.marks import folder_made
@@ -137,8 +137,8 @@ def pack_config(pack: DirectionPack) -> dict[str, Any]:
     """
     scores = _scores_to_json(pack)
     try:
-        json.dumps([scores, pack.method, pack.encoder_method], allow_nan=False)
-    except (TypeError, ValueError) as error:
+        parse_json(json.dumps([scores, pack.method, pack.encoder_method], allow_nan=False))
+    except (RecursionError, TypeError, ValueError) as error:
         raise PackError(
             f"the scores, method and encoder_method of pack {pack.name!r} should fit into JSON: {error}."
         ) from error

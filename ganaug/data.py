@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision import datasets
@@ -65,7 +64,7 @@ def digits_on_photographs(root: str | Path, *, train: bool = True, seed: int = 0
     files = sorted((root / "bsds500" / ("train" if train else "test")).glob("*.jpg"))
     if not files:
         raise DataError(f"no photographs (*.jpg) under {root / 'bsds500'}.")
-    photographs = [np.asarray(Image.open(file, formats=["JPEG", "PNG"]).convert("RGB")) for file in files]
+    photographs = [np.asarray(open_image(file, channels=3)) for file in files]
     rng = np.random.default_rng([seed, int(train)])
     patches = np.empty((len(masks), 32, 32, 3), np.uint8)
     for patch, which in zip(patches, rng.integers(len(photographs), size=len(masks)), strict=True):

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+LONGEST = 3000
+"""Characters of a message at most; names and values in it may come from a file of anybody's."""
+
+UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but the newline, what turns the direction of writing round, and halves of surrogate pairs."""
+
+
+def printable(text: str) -> str:
+    """A message as it can be shown in any terminal: control characters escaped, the middle left out if it is long."""
+    text = UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), _cut(text))
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
+    """At most :data:`LONGEST` characters of a text: its beginning, and its end, where the advice stands."""
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST * 2 // 3]} [...] {text[-LONGEST // 4 :]}"
 
 
 class UserError(Exception):
     """An error that the person who called can mend; the message says what came, what was expected and what to do."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class FileError(UserError, ValueError):

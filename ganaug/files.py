@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
+import stat
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor
 
 from ganaug.errors import FileError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # What torch.load(weights_only=True) raises on files that are damaged, or hold more than tensors and plain containers.
 UNREADABLE = (
@@ -30,6 +34,27 @@ UNREADABLE = (
     RuntimeError,
     TypeError,
     ValueError,
+)
+
+
+MOST_JSON = 16 * 2**20
+"""Bytes of a JSON or TOML file; parsed, they take up to 25 times as much memory. ganaug's own have some kilobytes."""
+
+DEEPEST_JSON = 50
+"""How many lists and objects of JSON may lie within each other: each of Python's ways through them is recursive."""
+
+MOST_DIGITS = 30
+"""Of an integer: more are no count, and do not fit where Python expects a float."""
+
+MOST_NAMED = 8 * 2**20
+"""Bytes of a safetensors file's header, which tells names and shapes: some 80 000 tensors."""
+
+KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
 )
 
 
@@ -52,12 +77,40 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def read_bytes(path: Path) -> bytes:
-    """What a file holds; :class:`FileError` if it is missing or can't be read."""
+def check_regular(path: Path, *, most: int | None = None) -> int:
+    """The size of a file in bytes; reading what is no regular file may wait, or go on, for ever.
+
+    Args:
+        most: bytes that such a file may have.
+
+    Raises:
+        FileError: it is missing, a folder, a pipe or a device, or too large.
+    """
     try:
-        return path.read_bytes()
+        found = path.stat()
     except FileNotFoundError as error:
         raise FileError(f"{path} is missing.") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in a path
+        raise FileError(f"{path} can't be read: {error}") from error
+    if not stat.S_ISREG(found.st_mode):
+        kind = next((kind for is_kind, kind in KINDS if is_kind(found.st_mode)), "of a kind of its own")
+        raise FileError(f"{path} is {kind}, expected a regular file.")
+    if most is not None and found.st_size > most:
+        raise FileError(f"{path} has {found.st_size:,} bytes, and such a file has {most:,} at most.")
+    return found.st_size
+
+
+def read_bytes(path: Path, *, most: int | None = None) -> bytes:
+    """What a regular file of at most ``most`` bytes holds.
+
+    Raises:
+        FileError: it is missing, no regular file, too large, or can't be read.
+    """
+    check_regular(path, most=most)
+    try:
+        return path.read_bytes()
+    except MemoryError as error:
+        raise FileError(f"{path} is larger than the memory that is left.") from error
     except OSError as error:
         raise FileError(f"{path} can't be read: {error}") from error
 
@@ -72,11 +125,16 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read one JSON object; :class:`FileError` names the file when there is none or it holds something else."""
-    content = read_bytes(path)
+    """Read one JSON object that could be written again as it is.
+
+    Raises:
+        FileError: there is no such file, or one of more than 16 MB; or it holds something else, deeper than 50 levels,
+            numbers that are none, or halves of characters.
+    """
+    content = read_bytes(path, most=MOST_JSON)
     try:
-        found = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_all_once)
-    except (ValueError, RecursionError) as error:
+        found = parse_json(content.decode("utf-8"))
+    except ValueError as error:
         raise FileError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(found, dict):
         raise FileError(f"{path} should hold a JSON object, found {type(found).__name__}.")
@@ -86,13 +144,57 @@ def read_json(path: Path) -> dict[str, Any]:
 def _all_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r:.80} stands there twice")
+        key, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the key {key!r:.80} stands there twice")
     return found
+
+
+def parse_json(text: str) -> Any:
+    """What a text of JSON holds, if it could be written again as it is; :class:`ValueError` otherwise."""
+    try:
+        found = json.loads(
+            text,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_short,
+            object_pairs_hook=_all_once,
+        )
+        check_depth(found)
+        json.dumps(found, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError(f"its lists and objects are nested deeper than {DEEPEST_JSON} levels") from error
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{error.object[error.start]!r} is half a character") from error
+    return found
+
+
+def check_depth(found: Any) -> None:
+    """:class:`ValueError` if lists and objects lie within each other deeper than :data:`DEEPEST_JSON`."""
+    level: list[Any] = [found]
+    for _ in range(DEEPEST_JSON):
+        level = [each for holder in level for each in _parts(holder) if isinstance(each, (dict, list))]
+    if level:
+        raise ValueError(f"its lists and objects are nested deeper than {DEEPEST_JSON} levels")
+
+
+def _parts(holder: Any) -> Iterable[Any]:
+    return holder.values() if isinstance(holder, dict) else holder if isinstance(holder, list) else ()
 
 
 def _refuse_constant(constant: str) -> None:
     raise ValueError(f"JSON has no {constant}")
+
+
+def _short(number: str) -> int:
+    if len(number) > MOST_DIGITS:
+        raise ValueError(f"it has an integer of {len(number)} digits")
+    return int(number)
+
+
+def _finite(number: str) -> float:
+    if not math.isfinite(value := float(number)):
+        raise ValueError(f"{number:.40} is larger than a number can be")
+    return value
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -115,9 +217,15 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def tensors_of(content: bytes, path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file whose bytes were read; :class:`FileError` names ``path`` if it is damaged."""
+    from safetensors.torch import load  # here, since the list of commands needs no torch
+
+    if int.from_bytes(content[:8], "little") > MOST_NAMED:
+        raise FileError(f"{path} is not a whole safetensors file (its header has more than {MOST_NAMED:,} bytes).")
     try:
         return load(content)
-    except SafetensorError as error:
+    except KeyError as error:
+        raise FileError(f"{path} holds tensors of type {error.args[0]}, which PyTorch does not have.") from error
+    except (SafetensorError, OverflowError, RuntimeError, TypeError, ValueError) as error:
         raise FileError(f"{path} is not a whole safetensors file ({error}).") from error
 
 
@@ -127,6 +235,8 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Ma
     Raises:
         FileError: the file can't be written.
     """
+    from safetensors.torch import save
+
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_bytes(path, save(whole, None if metadata is None else dict(metadata)))
 

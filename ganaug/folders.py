@@ -15,7 +15,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
 
-from ganaug.errors import DataError, counted, listed
+from ganaug.errors import DataError, FileError, counted, listed, printable
+from ganaug.files import check_regular
 
 OnError = Literal["fail", "skip"]
 
@@ -27,6 +28,9 @@ FOREIGN = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "l
 dot."""
 
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
+
+MODEST, DENSEST = 2**25, 500
+"""Pixels that any file may have, and pixels for each byte of a larger one: blank JPEGs reach 170, bombs over 1,000."""
 
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
@@ -52,18 +56,22 @@ def open_image(path: str | Path, *, channels: int | None = None) -> Image.Image:
 
     Raises:
         DataError: the file is missing, empty, damaged, cut off, too large (more than twice
-            ``PIL.Image.MAX_IMAGE_PIXELS``), no image, or of a mode without a defined range; the message names it.
+            ``PIL.Image.MAX_IMAGE_PIXELS``, or more than 33 million pixels out of some kilobytes), no image, or of a
+            mode without a defined range; the message names it.
     """
     try:
+        size = check_regular(Path(path))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
                 if picture.format == "EPS":
                     raise ValueError("it is PostScript, a program, which Pillow would have Ghostscript run")
+                _check_proportion(picture, size)
                 picture.load()
                 upright = ImageOps.exif_transpose(picture) if (orientation(picture) or 1) > 1 else picture.copy()
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist.") from error
+    except FileError as error:
+        there = f"{path} can't be read as an image: {_reason(path, error)}"
+        raise DataError(there if os.path.exists(path) else f"{path} does not exist.") from error
     except Exception as error:  # decoders raise what they like on damaged files
         raise DataError(f"{path} can't be read as an image: {_reason(path, error)}") from error
     try:
@@ -101,6 +109,15 @@ def orientation(picture: Image.Image) -> int | None:
     return found if found in range(1, 9) else None
 
 
+def _check_proportion(picture: Image.Image, size: int) -> None:
+    """``DataError`` for a picture that should not be decoded: a bomb, or one that a program would be run for."""
+    if picture.format == "EPS":
+        raise DataError("PostScript is a program, and is not run")
+    pixels = picture.width * picture.height
+    if pixels > MODEST and pixels > DENSEST * size:
+        raise DataError(f"its {size:,} bytes would become {pixels:,} pixels")
+
+
 def _as_seen(picture: Image.Image) -> Image.Image:
     """An image of any mode as ``L`` or ``RGB``, nothing transparent."""
     if picture.mode in SIXTEEN_BIT:
@@ -131,6 +148,8 @@ def _from_sixteen_bit(picture: Image.Image) -> Image.Image:
 def _reason(path: str | Path, error: Exception) -> str:
     if os.path.isdir(path):
         return "it is a folder."
+    if isinstance(error, DataError | FileError):
+        return f"{str(error).removeprefix(f'{path} ').rstrip('.')}."
     if os.path.exists(path) and not os.path.getsize(path):
         return "the file is empty."
     if isinstance(error, UnidentifiedImageError):
@@ -199,7 +218,8 @@ def sound(files: Iterable[Path], *, on_error: OnError = "fail") -> tuple[list[Pa
             'them, or leave them out with on_error="skip" (--on-error skip).'
         )
     if bad:
-        warnings.warn(f"{counted(len(bad), 'image')} left out: {listed(list(bad.values()))}", stacklevel=2)
+        told = f"{counted(len(bad), 'image')} left out: {listed(list(bad.values()))}"
+        warnings.warn(printable(told), stacklevel=2)
     return good, bad
 
 
@@ -257,11 +277,11 @@ class LabelledFolder(ImageFolder):  # type: ignore[misc]  # torchvision has no t
             str(root), transform, target_transform, loader=lambda path: open_image(path, channels=channels)
         )
         if beside := [entry.name for entry in os.scandir(root) if entry.is_file() and is_image_name(entry.name)]:
-            warnings.warn(
+            told = (
                 f"{counted(len(beside), 'image')} beside the class subfolders of {root}, in no class, left out: "
-                f"{listed(beside)}.",
-                stacklevel=2,
+                f"{listed(beside)}."
             )
+            warnings.warn(printable(told), stacklevel=2)
         if on_error is not None:
             _, self.skipped = sound([Path(path) for path, _ in self.samples], on_error=on_error)
             self.leave_out(self.skipped)

@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ganaug.errors import FileError
+from ganaug.files import read_json
+
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 CHECKPOINT_ENDINGS = (".pt", ".pth", ".tar", ".pkl", ".bin")
 UNFINISHED = "an unfinished run of ganaug train (go on with --resume)"
@@ -80,10 +83,9 @@ def _likeness(given: str | Path, found: str | Path) -> float:
 def _config(folder: Path) -> dict[str, Any]:
     """What a folder's config.json holds; nothing where there is none, or one that is no JSON object."""
     try:
-        content = json.loads((folder / "config.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
+        return read_json(folder / "config.json")
+    except FileError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def spelled(path: Path) -> str:

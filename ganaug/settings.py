@@ -13,8 +13,9 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from typing_extensions import Self
 
-from ganaug.errors import SettingsError
-from ganaug.places import did_you_mean, kind_of
+from ganaug.errors import FileError, SettingsError
+from ganaug.files import MOST_JSON, check_depth, read_bytes
+from ganaug.places import did_you_mean, exists, kind_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -97,16 +98,17 @@ def settings_help(cls: type[Settings], *, width: int = 100) -> str:
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; :class:`SettingsError` names it when it is missing or not TOML."""
     try:
-        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+        content: dict[str, Any] = tomllib.loads(read_bytes(path, most=MOST_JSON).decode("utf-8"))
+        check_depth(content)
+    except FileError as error:
+        if exists(path):
+            raise SettingsError(f"{path} is {kind_of(path)}, not a recipe ({error}).") from error
         near = did_you_mean(path, wanted="a recipe")
         raise SettingsError(
             f"there is no recipe {path}.{near} Those of the bundled packs lie in ganaug's repository; without one: "
             "--generator."
         ) from error
-    except OSError as error:
-        raise SettingsError(f"{path} is {kind_of(path)}, not a recipe ({error.strerror}).") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         raise SettingsError(f"{path} is not valid TOML: {error}") from error
     return content
 
@@ -124,7 +126,7 @@ def parse_settings(words: Iterable[str]) -> dict[str, Any]:
             raise SettingsError(f"settings are given as key=value, got {word!r}.")
         try:
             parsed[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):  # TOMLDecodeError is one; another is a number of too many digits
             parsed[key] = value
     return parsed
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganaug.errors import FileError
+from ganaug.errors import FileError, UserError
 from ganaug.files import check_writable, read_json, read_safetensors, replacing, write_json, write_safetensors
+from ganaug.settings import read_toml
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.tensor(3)}
 
@@ -35,6 +36,10 @@ def test_what_was_written_is_read(tmp_path):
         (b'{"a": ' + b"9" * 5000 + b"}", "is not valid JSON"),
         (b'{"a": NaN}', "is not valid JSON: JSON has no NaN"),
         (b'{"a": -Infinity}', "is not valid JSON: JSON has no -Infinity"),
+        (b'{"a": 1e999}', "is not valid JSON: 1e999 is larger than a number can be"),
+        (b'{"a": ["\\ud800"]}', r"is not valid JSON: '\\ud800' is half a character"),
+        (b'{"a": ' + b"[" * 60 + b"]" * 60 + b"}", "is not valid JSON: .* nested deeper than 50 levels"),
+        (b'{"a": 1' + b" " * 2**24 + b"}", "has 16,777,224 bytes, and such a file has 16,777,216 at most"),
         (b"[]", "should hold a JSON object, found list"),
         (b"null", "should hold a JSON object, found NoneType"),
     ],
@@ -68,7 +73,7 @@ def test_tensors_do_not_follow_their_file(tmp_path):
 def test_a_missing_file_and_a_folder_in_its_place_are_told_apart(tmp_path, read):
     with pytest.raises(FileError, match="gone is missing"):
         read(tmp_path / "gone")
-    with pytest.raises(FileError, match=r"can't be read: .*directory"):
+    with pytest.raises(FileError, match="is a folder, expected a regular file"):
         read(tmp_path)
 
 
@@ -136,3 +141,19 @@ def test_a_folder_that_can_be_written_to_is_made_and_stays_empty(tmp_path):
     for taken in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(FileError, match=r"can't be written to \((File exists|Not a directory)\)"):
             check_writable(taken)
+
+
+@pytest.mark.parametrize("read", [read_json, read_safetensors, read_toml])
+def test_what_is_no_regular_file_is_refused_by_name(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for name, kind in (("pipe", "a pipe"), ("link", "a device")):
+        with pytest.raises(UserError, match=rf"{name} is {kind}, expected a regular file"):
+            read(tmp_path / name)
+
+
+def test_types_that_pytorch_does_not_have_are_named(tmp_path):
+    header = b'{"a":{"dtype":"F6_E2M3","shape":[4],"data_offsets":[0,3]}}'
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"xyz")
+    with pytest.raises(FileError, match=r"a\.safetensors (holds tensors of type F6_E2M3|is not a whole)"):
+        read_safetensors(tmp_path / "a.safetensors")

@@ -186,6 +186,26 @@ def test_gigantic_images_are_refused_before_they_fill_the_memory(tmp_path, monke
         open_image(tmp_path / "nowhere.png")
 
 
+def test_what_waits_expands_or_is_a_program_is_no_image(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    Image.new("L", (13_000, 13_000)).save(tmp_path / "bomb.png", optimize=True)
+    assert (tmp_path / "bomb.png").stat().st_size < 200_000
+    # Pillow would hand it to Ghostscript.
+    (tmp_path / "program.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
+    )
+    told = {
+        "pipe": "is a pipe, expected a regular file",
+        "zero": "is a device, expected a regular file",
+        "bomb": r"bytes would become 169,000,000 pixels",
+        "program": "PostScript is a program, and is not run",
+    }
+    for name, why in told.items():
+        with pytest.raises(DataError, match=rf"{name}\.png can't be read as an image: .*{why}\."):
+            open_image(tmp_path / f"{name}.png")
+
+
 def test_hidden_and_foreign_folders_are_no_classes(tmp_path, ramp):
     for name in ("cat", "dog", ".ipynb_checkpoints", "__MACOSX", "@eaDir", ".git", "$RECYCLE.BIN"):
         (tmp_path / name / "deep").mkdir(parents=True)

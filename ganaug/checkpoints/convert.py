@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganaug.checkpoints.layout import Layout, State, layouts, nearest
-from ganaug.checkpoints.pickles import is_torch_file, read_checkpoint, read_nvidia_pickle
+from ganaug.checkpoints.pickles import check_held, is_torch_file, read_checkpoint, read_nvidia_pickle
 from ganaug.devices import own_defaults
 from ganaug.errors import FileError, GeneratorError
 from ganaug.generators import Generator
 
 WRAPPERS = ("g_ema", "G_ema", "netG_state_dict", "generator_state_dict", "generator", "netG", "state_dict")
 """Where a checkpoint may keep its generator; averaged weights before those that were averaged."""
+
+PLAIN = (Tensor, nn.Parameter)
 
 PREFIXES = ("generator.", "netG.", "G.")
 """Of a generator's tensors where its discriminator's lie beside them."""
@@ -68,7 +70,7 @@ def _from_nvidia(path: Path, options: Mapping[str, Any]) -> Generator:
 def _from_torch(path: Path, arch: str, options: Mapping[str, Any]) -> Generator:
     """The generator in a file of ``torch.save``."""
     content = read_checkpoint(path)
-    state = _state_dict(content)
+    state = _state_dict(content, path)
     layout = _layout(state, arch)
     for prefix in PREFIXES if layout is None else ():
         part = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
@@ -78,9 +80,10 @@ def _from_torch(path: Path, arch: str, options: Mapping[str, Any]) -> Generator:
     if layout is None:
         raise GeneratorError(_unknown(path, content, state))
     layout.check_options(options)
-    for name in layout.beside:
-        if isinstance(content, Mapping) and isinstance(content.get(name), Tensor):
-            state[name] = content[name]
+    held = content if isinstance(content, Mapping) else {}
+    beside = {name: held[name] for name in layout.beside if type(held.get(name)) in PLAIN}
+    check_held(beside, path)
+    state |= beside
     try:
         return layout.generator(state, path, options).check()
     except (FileError, GeneratorError) as error:
@@ -113,7 +116,7 @@ def _layout(state: State, arch: str) -> Layout | None:
     return max(choice, key=lambda layout: sum(layout.belongs(name, tensor) for name, tensor in state.items()))
 
 
-def _state_dict(content: Any) -> dict[str, Tensor]:
+def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     """The generator's tensors, wherever the checkpoint keeps them."""
     for _ in range(2):
         if isinstance(content, Mapping):
@@ -121,7 +124,9 @@ def _state_dict(content: Any) -> dict[str, Tensor]:
             content = content if inner is None else inner
     if not isinstance(content, Mapping):
         return {}
-    return {_plain(str(name)): _float32(value) for name, value in content.items() if isinstance(value, Tensor)}
+    state = {str(name): value for name, value in content.items() if type(value) in PLAIN}
+    check_held(state, path)
+    return {_plain(name): _float32(tensor) for name, tensor in state.items()}
 
 
 def _plain(name: str) -> str:
@@ -132,8 +137,6 @@ def _plain(name: str) -> str:
 
 
 def _float32(tensor: Tensor) -> Tensor:
-    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise GeneratorError(f"a tensor of shape {tuple(tensor.shape)} has more elements than are stored; refused.")
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
@@ -148,7 +151,7 @@ def _unknown(path: Path, content: Any, state: State) -> str:
     found = (
         "; ".join(shown)
         if shown
-        else f"no tensors, but {type(content).__name__} with {list(content)[:8]}"
+        else f"no tensors, but {type(content).__name__} with {list(content)[:8]!s:.500}"
         if isinstance(content, Mapping)
         else type(content).__name__
     )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganaug.checkpoints.pickles import read_checkpoint
+from ganaug.checkpoints.pickles import check_held, read_checkpoint
 from ganaug.devices import own_defaults
 from ganaug.errors import PackError, listed
 from ganaug.files import read_json
@@ -41,8 +41,10 @@ def directions_from_deformator(path: str | Path) -> tuple[Tensor, Tensor]:
     state = read_checkpoint(path)
     if isinstance(state, Mapping) and isinstance(state.get("deformator"), Mapping):
         state = state["deformator"]
-    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+    is_named = isinstance(state, Mapping) and all(isinstance(name, str) for name in state)
+    if not is_named or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise PackError(f"{path} should hold the tensors of a deformator, found {type(state).__name__}.")
+    check_held(state, path)
     columns = _columns(path, state)
     lengths = columns.norm(dim=0)
     if bad := [k for k, length in enumerate(lengths.tolist()) if not 0 < length < float("inf")]:

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganaug.errors import GeneratorError, listed
+from ganaug.errors import GeneratorError, UserError, listed
 from ganaug.files import read_json
 from ganaug.generators import Generator
+from ganaug.generators.network import bounded
 
 State = Mapping[str, Tensor]
 
@@ -78,13 +79,27 @@ class Layout:
             )
 
     def generator(self, state: State, path: Path, options: Mapping[str, Any]) -> Generator:
-        """Build the generator of a state dict that was read from ``path``."""
+        """Build the generator of a state dict that was read from ``path``.
+
+        Raises:
+            GeneratorError: it can't be done; the message says why.
+        """
         arguments = dict(options)
         if "origin" in self.arguments:
             arguments["origin"] = str(path)
         if self.config and (beside := path.with_name(self.config)).exists():
             arguments["config"] = read_json(beside)
-        return self.build(state, **arguments)
+        try:
+            with bounded(state, config=arguments.get("config", {}), origin=str(path)):
+                return self.build(state, **arguments)
+        except UserError:
+            raise
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:  # tensors of any shape
+            told = str(error).partition("\n")[0]
+            raise GeneratorError(
+                f"{path} can't be made a generator of architecture {self.architecture}: {told} "
+                f"({type(error).__name__}). Is it whole, and a generator's?"
+            ) from error
 
 
 REGISTRY: dict[str, Layout] = {}

@@ -180,10 +180,13 @@ def _filters(raw: Mapping[str, Tensor], generator: StyleGAN3, origin: str) -> di
     filters = {}
     for k, layer in enumerate(generator.blocks):
         assert isinstance(layer, AliasFreeLayer)
-        for kind, designed, scale in zip(FILTERS, layer.designed_filters(), (layer.up, 1), strict=True):
-            name = f"blocks.{k}.{kind}"
-            found = scale * raw.get(name, torch.ones(1))
-            if found.shape != designed.shape or not difference(found, designed) <= FILTER_ERROR * designed.max():
+        held = [raw.get(f"blocks.{k}.{kind}", torch.ones(1)) for kind in FILTERS]
+        fit = [found.shape == getattr(layer, kind).shape for found, kind in zip(held, FILTERS, strict=True)]
+        # Filters of another shape are not designed: options that are not this network's may give any size.
+        wanted = layer.designed_filters() if all(fit) else (None, None)
+        for kind, found, fits, designed, scale in zip(FILTERS, held, fit, wanted, (layer.up, 1), strict=True):
+            name, found = f"blocks.{k}.{kind}", scale * found
+            if not fits or (designed is not None and not difference(found, designed) <= FILTER_ERROR * designed.max()):
                 raise GeneratorError(
                     f"{origin}: the {kind} of layer {k} is not the one that follows from the network's options. Pass "
                     "as init_kwargs what it was built with; for another design use Generator.from_module with the "

@@ -10,6 +10,7 @@ import click
 
 from ganaug.checkpoints import convert_checkpoint
 from ganaug.cli.options import NEW_FOLDER, SETTINGS, check_holds_nothing
+from ganaug.errors import printable
 from ganaug.generators import MLP
 from ganaug.settings import parse_settings
 from ganaug.training import convert_deformator
@@ -71,7 +72,7 @@ def _to_pack(deformator: Path, generator: str, out: Path) -> None:
         warnings.simplefilter("always")
         pack = convert_deformator(deformator, generator, out)
     for warning in caught:
-        click.echo(f"Note: {warning.message}")
+        click.echo(printable(f"Note: {warning.message}"))
     lengths = [direction.range[1] / 6 for direction in pack]
     click.echo(
         f"{pack.num_directions} directions of {pack.latent_dim} dimensions. A magnitude of 1 in the file is "

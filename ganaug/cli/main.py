@@ -10,7 +10,10 @@ import click
 from PIL import UnidentifiedImageError
 
 from ganaug.cli.options import WORDS
-from ganaug.errors import UserError
+from ganaug.errors import UserError, printable
+
+
+NOTHING = "nothing half-written is left."
 
 
 class Entry(NamedTuple):
@@ -19,7 +22,7 @@ class Entry(NamedTuple):
 
     module: str
     help: str
-    stopped: str = "nothing half-written is left."
+    stopped: str = NOTHING
 
 
 GOES_ON = "the same command goes on from here."
@@ -75,18 +78,20 @@ class Commands(click.Group):
                 warnings.showwarning = _show_warning
                 return super().invoke(ctx)
         except KeyboardInterrupt:
-            click.echo(f"\nStopped; {COMMANDS[ctx.invoked_subcommand or ''].stopped}", err=True)
+            begun = COMMANDS.get(ctx.invoked_subcommand or "")
+            click.echo(f"\nStopped; {begun.stopped if begun else NOTHING}", err=True)
             ctx.exit(130)
         except (UserError, UnidentifiedImageError) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
         except OSError as error:
             told = f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error)
-            raise click.ClickException(told) from error
+            raise click.ClickException(printable(told)) from error
         except (MemoryError, RuntimeError) as error:
             if not isinstance(error, MemoryError) and not any(word in str(error).lower() for word in NO_MEMORY):
                 raise
             told = " ".join(str(error).split())
-            raise click.ClickException(f"there is not enough memory for that; ask for less at once. {told}") from error
+            told = printable(f"there is not enough memory for that; ask for less at once. {told}")
+            raise click.ClickException(told) from error
 
 
 def _show_warning(
@@ -98,7 +103,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """In place of ``warnings.showwarning``: for the person who typed the command, without the line of code."""
-    click.echo(f"Warning: {message}", err=True)
+    click.echo(printable(f"Warning: {message}"), err=True)
 
 
 @click.group(

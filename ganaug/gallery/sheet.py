@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganaug.devices import own_defaults
 from ganaug.generators import Generator
-from ganaug.images import from_unit, signed_to_unit
+from ganaug.images import from_unit, resized, signed_to_unit
 from ganaug.packs import DirectionPack
 
 TEXT_HEIGHT = 13
@@ -72,7 +72,13 @@ def stack(pictures: Sequence[Image.Image], *, columns: int = 1, gap: int = 12) -
 
 @own_defaults
 def direction_strip(
-    pack: DirectionPack, index: int, *, seeds: Sequence[int] = (0, 1, 2), steps: int = 9, reach: float | None = None
+    pack: DirectionPack,
+    index: int,
+    *,
+    seeds: Sequence[int] = (0, 1, 2),
+    steps: int = 9,
+    reach: float | None = None,
+    most_pixels: int | None = None,
 ) -> Image.Image:
     """One row per seed, walking along a direction from the low to the high end of its range.
 
@@ -80,6 +86,7 @@ def direction_strip(
         seeds: one latent (and label) each.
         steps: images in a row.
         reach: walk over ``[-reach, reach]`` instead of the range, in latent units.
+        most_pixels: of an image's sides; larger ones are made smaller.
     """
     generator, direction = pack.generator, pack[index]
     low, high = direction.reach if direction.is_usable else direction.range
@@ -87,6 +94,8 @@ def direction_strip(
         low, high = -reach, reach
     latents, labels = draw_seeds(generator, seeds)
     images = walk(generator, direction.vector, latents, labels, torch.linspace(low, high, steps))
+    if most_pixels is not None and generator.image_size > most_pixels:
+        images = resized(images.flatten(0, 1), (most_pixels, most_pixels)).unflatten(0, images.shape[:2])
     scale = 2 if generator.image_size <= 32 else 1
     title = f"{direction.index}" + (f"  {direction.name}" if direction.name else "")
     return titled(tile(images, scale=scale), title, f"{low:+.1f} to {high:+.1f}")
@@ -111,19 +120,26 @@ def contact_sheet(
     steps: int = 7,
     columns: int = 3,
     reach: float | None = None,
+    most_pixels: int | None = None,
 ) -> Image.Image:
     """All directions (or ``indices``, named ones first) on one sheet; see :func:`direction_strip`."""
     if indices is None:
         indices = [direction.index for direction in pack.named_first()]
-    strips = [direction_strip(pack, index, seeds=seeds, steps=steps, reach=reach) for index in indices]
+    strips = [
+        direction_strip(pack, index, seeds=seeds, steps=steps, reach=reach, most_pixels=most_pixels)
+        for index in indices
+    ]
     return stack(strips, columns=min(columns, len(strips)))
 
 
 @own_defaults
 def preview(pack: DirectionPack, *, most: int = 24) -> Image.Image:
-    """The contact sheet that goes into a pack: named directions first, ``most`` at most, in 256 colours."""
+    """The contact sheet that goes into a pack: named directions first, ``most`` at most, in 256 colours.
+
+    Images have 128 pixels at most: a sheet of larger ones would be one that no reader decodes.
+    """
     indices = [direction.index for direction in pack.named_first()][: max(most, len(pack.names))]
-    return contact_sheet(pack, indices=indices, seeds=(0, 1)).quantize(256)
+    return contact_sheet(pack, indices=indices, seeds=(0, 1), most_pixels=128).quantize(256)
 
 
 @own_defaults

@@ -38,7 +38,7 @@ class Checked(Protocol):
 def check_integers(*arguments: tuple[str, Any, int]) -> None:
     """Raise :class:`GeneratorError` unless each ``(name, value, least)`` has an integer of at least ``least``."""
     for name, value, least in arguments:
-        if not isinstance(value, int) or value < least:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise GeneratorError(f"{name} should be an integer of at least {least}, got {value!r}.")
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ganaug.devices import own_defaults
 from ganaug.errors import GeneratorError
-from ganaug.generators.network import FrozenNetwork, load_network
+from ganaug.generators.network import FrozenNetwork, bounded, load_network, read_weights
 
 
 class Encoder(FrozenNetwork):
@@ -106,9 +106,11 @@ def build_encoder(config: Mapping[str, Any], *, weights: Path, sha256: str) -> E
     Raises:
         GeneratorError: arguments that no encoder takes, a missing or damaged file, weights of another shape or hash.
     """
+    state = read_weights(weights)
     try:
-        with torch.device("meta"):
+        with bounded(state, config=config, origin="it"), torch.device("meta"):
             encoder = Encoder(**config)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise GeneratorError(f"{weights.parent}: the encoder's config does not fit: {error}") from error
-    return load_network(encoder, weights, sha256=sha256)
+    except (TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
+        where = weights.with_name("config.json")
+        raise GeneratorError(f"{where}: the encoder's config does not fit: {error}") from error
+    return load_network(encoder, state, origin=weights, sha256=sha256)

@@ -18,12 +18,15 @@ from ganaug.files import read_json, write_json
 from ganaug.generators.checks import check, check_integers, check_repeatable
 from ganaug.generators.fetch import CONFIG_MOST, WEIGHTS_MOST, fetch
 from ganaug.generators.hub import at_the_hub, check_place, check_repository, why_not_pushed
-from ganaug.generators.network import FrozenNetwork, load_network
+from ganaug.generators.network import FrozenNetwork, bounded, load_network, read_weights
 from ganaug.marks import folder_made
 from ganaug.places import is_folder
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "generator.safetensors"
+
+LARGEST = 4096
+"""Pixels on a side. A file of a few kilobytes may ask for any number of doublings."""
 
 LatentShape = Literal["vector", "map"]
 LabelForm = Literal["index", "one_hot", "embedding"]
@@ -93,6 +96,9 @@ class Generator(
     def __init__(self, *, latent_dim: int, image_size: int, channels: int, num_classes: int = 0) -> None:
         super().__init__()
         check_integers(("latent_dim", latent_dim, 1), ("image_size", image_size, 1), ("num_classes", num_classes, 0))
+        if image_size > LARGEST:
+            got = image_size if image_size < 10**9 else "far more"
+            raise GeneratorError(f"image_size should be at most {LARGEST} pixels, got {got}.")
         if channels not in (1, 3):
             raise GeneratorError(f"channels should be 1 (grey) or 3 (colour), got {channels!r}.")
         self.latent_dim = latent_dim
@@ -409,9 +415,11 @@ def build_generator(config: Mapping[str, Any], *, weights: Path, sha256: str | N
             else "It was made with Generator.from_module: build it the same way and pass it as generator=…"
         )
         raise GeneratorError(f"{weights.parent}: unknown generator architecture {name!r}. {hint}")
+    state = read_weights(weights)
     try:
-        with torch.device("meta"):  # nothing is allocated for what a config asks before the file is seen to hold it
+        with bounded(state, config=config, origin="it"), torch.device("meta"):
             generator: Generator = kind(**arguments).name_classes(class_names)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise GeneratorError(f"{weights.parent}: config does not fit architecture {name!r}: {error}") from error
-    return load_network(generator, weights, sha256=sha256)
+    except (TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
+        where = weights.with_name(CONFIG_FILE)
+        raise GeneratorError(f"{where}: config does not fit architecture {name!r}: {error}") from error
+    return load_network(generator, state, origin=weights, sha256=sha256)

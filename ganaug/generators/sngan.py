@@ -14,6 +14,9 @@ from ganaug.errors import GeneratorError
 from ganaug.generators.generator import Generator
 from ganaug.generators.layers import Folded, PlainBatchNorm2d, UpsampledConv2d, batch_norm
 
+MOST_WIDTHS = 13
+"""Each but the first doubles the resolution."""
+
 
 class UpBlock(nn.Module):
     """Residual block that doubles the resolution by nearest neighbours."""
@@ -94,8 +97,8 @@ class SNGAN(Generator):
         bottom_size: int = 4,
         shortcut_kernel: int = 1,
     ) -> None:
-        if len(widths) < 2 or any(not isinstance(width, int) or width < 1 for width in widths):
-            raise GeneratorError(f"widths should be two or more positive integers, got {widths!r}.")
+        if not 2 <= len(widths) <= MOST_WIDTHS or any(not isinstance(width, int) or width < 1 for width in widths):
+            raise GeneratorError(f"widths should be 2 to {MOST_WIDTHS} positive integers, got {widths!r}.")
         if shortcut_kernel not in (1, 3):
             raise GeneratorError(f"shortcut_kernel should be 1 or 3, got {shortcut_kernel!r}.")
         super().__init__(

@@ -18,6 +18,9 @@ from ganaug.generators.layers import pixel_norm
 
 MAPPING_LEARNING_RATE = 0.01  # of the mapping network relative to the rest: its stored weights are so much larger
 
+STRONGEST = 1e6
+"""What features may be multiplied by, or bounded by; beyond it they leave what float32 can hold."""
+
 
 def linear(in_features: int, out_features: int, *, gain: float = 1.0, bias: float = 0.0) -> nn.Linear:
     layer = nn.Linear(in_features, out_features)
@@ -83,8 +86,8 @@ class StyleGenerator(Generator):
             raise GeneratorError(f'latent_space should be "z" or "w", got {latent_space!r}.')
         if latent_space == "w" and num_classes:
             raise GeneratorError('a class-conditional generator has its class in w: use latent_space="z".')
-        if not isinstance(truncation, (int, float)) or not 0 <= truncation < math.inf:
-            raise GeneratorError(f"truncation should be a number of at least 0, got {truncation!r}.")
+        if not isinstance(truncation, (int, float)) or not 0 <= truncation <= STRONGEST:
+            raise GeneratorError(f"truncation should be a number from 0 to {STRONGEST:g}, got {truncation!r}.")
         super().__init__(
             latent_dim=z_dim if latent_space == "z" else w_dim * (1 if layers is None else 2),
             image_size=image_size,
@@ -97,8 +100,10 @@ class StyleGenerator(Generator):
         if layers is not None:
             self.directions_within = slice(w_dim, None)
         self.embedding = nn.Embedding(num_classes, w_dim) if num_classes else None
-        inputs = [z_dim + w_dim * (num_classes > 0)] + [w_dim] * (mapping_layers - 1)
-        self.mapping = nn.ModuleList(linear(in_features, w_dim, gain=math.sqrt(2)) for in_features in inputs)
+        first = z_dim + w_dim * (num_classes > 0)
+        self.mapping = nn.ModuleList(
+            linear(w_dim if k else first, w_dim, gain=math.sqrt(2)) for k in range(mapping_layers)
+        )
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def map(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -136,8 +141,8 @@ class StyleGenerator(Generator):
 
 def check_clamp(name: str, clamp: Any) -> None:
     """Raise :class:`GeneratorError` unless the bound on a layer's output is a positive number, or None."""
-    if clamp is not None and (not isinstance(clamp, (int, float)) or not 0 < clamp < math.inf):
-        raise GeneratorError(f"{name} should be a positive number or None, got {clamp!r}.")
+    if clamp is not None and (not isinstance(clamp, (int, float)) or not 0 < clamp <= STRONGEST):
+        raise GeneratorError(f"{name} should be a positive number of at most {STRONGEST:g}, or None, got {clamp!r}.")
 
 
 def layer_range(layers: Sequence[int], count: int, latent_space: str) -> range:

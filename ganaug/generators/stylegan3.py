@@ -15,7 +15,10 @@ from torch.utils.checkpoint import checkpoint
 from ganaug.devices import autocast
 from ganaug.errors import GeneratorError
 from ganaug.generators.checks import check_integers
-from ganaug.generators.style import ModulatedConv2d, StyleGenerator, ToRGB, check_clamp, linear
+from ganaug.generators.style import STRONGEST, ModulatedConv2d, StyleGenerator, ToRGB, check_clamp, linear
+
+MOST_LAYERS, WIDEST_MARGIN, MOST_UPSAMPLING = 1000, 100, 16
+"""No weight says these, and memory grows with each; the paper has 14, 10 and 2."""
 
 
 class Signal(NamedTuple):
@@ -67,6 +70,9 @@ def layer_signals(
         ("channel_max", channel_max, 1),
         ("margin_size", margin_size, 0),
     )
+    for name, value, most in (("num_layers", num_layers, MOST_LAYERS), ("margin_size", margin_size, WIDEST_MARGIN)):
+        if value > most:
+            raise GeneratorError(f"{name} should be at most {most}, got {value!r:.40}.")
     if num_critical >= num_layers:
         raise GeneratorError(f"num_critical should be less than num_layers, {num_layers}; got {num_critical}.")
     _check_number("first_cutoff", first_cutoff, 1, image_size / 2)
@@ -234,12 +240,14 @@ def _check_layers(
     check_integers(
         ("conv_kernel", conv_kernel, 1), ("filter_size", filter_size, 2), ("lrelu_upsampling", lrelu_upsampling, 1)
     )
+    if lrelu_upsampling > MOST_UPSAMPLING:
+        raise GeneratorError(f"lrelu_upsampling should be at most {MOST_UPSAMPLING}, got {lrelu_upsampling!r:.40}.")
     if conv_kernel % 2 == 0 or filter_size % 2 == 1:
         raise GeneratorError(
             f"conv_kernel should be odd and filter_size even; got conv_kernel={conv_kernel}, filter_size={filter_size}."
         )
     check_clamp("conv_clamp", conv_clamp)
-    _check_number("output_scale", output_scale, 0, math.inf)
+    _check_number("output_scale", output_scale, 0, STRONGEST)
 
 
 class StyleGAN3(StyleGenerator):

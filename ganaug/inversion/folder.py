@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from ganaug.devices import default_device, own_defaults
 from ganaug.errors import FileError, PackError, TransformError, listed
-from ganaug.files import write_safetensors
+from ganaug.files import check_regular, write_safetensors
 from ganaug.folders import LabelledFolder, OnError, fitted, open_image
 from ganaug.generators import Generator
 from ganaug.images import to_unit, unit_to_signed
@@ -132,10 +132,11 @@ def _is_same(file: Path, state: Sequence[Any]) -> bool:
 def _stored(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Metadata and tensors of a file of latents; ``PackError`` if it is damaged."""
     try:
+        check_regular(path)
         with safe_open(path, framework="pt") as file:
             names = list(file.keys())
             return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, FileError, KeyError, OSError) as error:  # KeyError: a type that PyTorch does not have
         raise PackError(
             f"{path} is not a whole safetensors file ({error}). Move it away, and run ganaug invert again."
         ) from error

@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from ganaug.checkpoints.distribution import check_distribution
-from ganaug.errors import FileError, GeneratorError, PackError
-from ganaug.files import read_bytes, read_json, tensors_of, write_json, write_safetensors
+from ganaug.errors import FileError, GeneratorError, PackError, printable
+from ganaug.files import check_regular, parse_json, read_bytes, read_json, tensors_of, write_json, write_safetensors
 from ganaug.generators import Encoder, Generator, ModuleGenerator
 from ganaug.generators.fetch import check_repository_id, check_revision
 from ganaug.generators.generator import CONFIG_FILE, WEIGHTS_FILE
@@ -47,6 +47,9 @@ ENCODER_FILE = "encoder.safetensors"
 DOMAIN_FILE = "domain.safetensors"
 CARD_FILE = "README.md"
 PREVIEW_FILE = "preview.png"
+MOST_PREVIEW = 2**28
+"""Bytes of a decoded preview; compressed, a thousandth of them may lie in the file."""
+
 PACK_FILES = (CONFIG_FILE, DIRECTIONS_FILE, WEIGHTS_FILE, ENCODER_FILE, DOMAIN_FILE, CARD_FILE, PREVIEW_FILE)
 
 CONFIG_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
@@ -108,7 +111,7 @@ def read_pack(folder: Path) -> PackFolder:
     domain = None if encoder is None else encoder.pop("domain_sha256", None)
     if not isinstance(domain, str | None):
         raise PackError(f"{folder / CONFIG_FILE} should have a string as the encoder's 'domain_sha256'.")
-    preview, count = folder / PREVIEW_FILE, len(directions)
+    count = len(directions)
     generator, scores = dict(config["generator"]), dict(config["scores"])
     try:
         names = _names_of_json(config["names"], count, folder)
@@ -126,7 +129,6 @@ def read_pack(folder: Path) -> PackFolder:
             "license": config["licence"],
             "generator_origin": checked_origin(generator.pop("source", None) or {}),
             "encoder_method": encoder_method,
-            "preview": _read_preview(preview) if preview.exists() else None,
         }
     except PackError as error:
         raise PackError(f"{folder}: {error}") from error
@@ -163,8 +165,8 @@ def pack_config(pack: DirectionPack) -> dict[str, Any]:
     """
     scores = _scores_to_json(pack)
     try:
-        json.dumps([scores, pack.method, pack.encoder_method], allow_nan=False)
-    except (TypeError, ValueError) as error:
+        parse_json(json.dumps([scores, pack.method, pack.encoder_method], allow_nan=False))
+    except (RecursionError, TypeError, ValueError) as error:
         raise PackError(
             f"the scores, method and encoder_method of pack {pack.name!r} should fit into JSON: {error}."
         ) from error
@@ -334,12 +336,28 @@ def _read_directions(path: Path, sha256: str) -> Tensor:
         raise PackError(f"{path}: {error}") from error
 
 
-def _read_preview(path: Path) -> Image.Image:
+def read_preview(path: Path) -> Image.Image:
+    """The contact sheet of a pack.
+
+    Raises:
+        PackError: the file is no PNG picture, or one that takes more than 256 MB.
+    """
     try:
+        check_regular(path)
         # PNG alone: for some other formats Pillow starts programs that run what the file says.
         with Image.open(path, formats=["PNG"]) as picture:
+            needed = picture.width * picture.height * (1 if picture.mode in ("1", "L", "P") else 4)
+            if needed > MOST_PREVIEW:
+                raise PackError(
+                    f"{path} would take {needed:,} bytes as a picture of {picture.width} x {picture.height} pixels, "
+                    f"and a preview {MOST_PREVIEW:,} at most. Set pack.preview to another one, or to None."
+                )
             copy: Image.Image = picture.copy()
             return copy
+    except FileError as error:
+        raise PackError(str(error)) from error
+    except PackError:
+        raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise PackError(f"{path} is not a PNG picture: {error}") from error
 
@@ -370,7 +388,7 @@ def _names_of_json(names: dict[str, Any], count: int, folder: Path) -> dict[str,
         checked_names({name: index}, count)
         if index in kept:
             told = f"{folder}: direction {index} has two names; {name!r} is dropped for {kept[index]!r}."
-            warnings.warn(told, stacklevel=4)
+            warnings.warn(printable(told), stacklevel=4)
         kept.setdefault(index, name)
     return {name: index for index, name in kept.items()}
 

@@ -28,7 +28,7 @@ from ganaug.packs.direction import (
     checked_safe_ranges,
 )
 from ganaug.packs.domain import Domain
-from ganaug.packs.format import check_scores, checked_origin, read_pack, write_pack
+from ganaug.packs.format import PREVIEW_FILE, check_scores, checked_origin, read_pack, read_preview, write_pack
 from ganaug.packs.hub import find_pack, loadable, push_pack
 from ganaug.packs.networks import (
     check_encoder,
@@ -107,7 +107,8 @@ class DirectionPack:
         self.license = license
         self.generator_origin = checked_origin(generator_origin or {})
         self.encoder_method = dict(encoder_method or {})
-        self.preview = preview
+        self._preview = preview
+        self._preview_file: Path | None = None
         self.name = name
         # Where networks that are not loaded yet lie, and what config.json says of them.
         self._folder: Path | None = None
@@ -265,6 +266,22 @@ class DirectionPack:
     def domain(self, domain: Domain | None) -> None:
         self._domain, self._domain_sha256 = domain, None
 
+    @property
+    def preview(self) -> Image.Image | None:
+        """The contact sheet, read at first use; None if there is none.
+
+        Raises:
+            PackError: the pack's file is no PNG picture, or an immense one. A pack of which it is never asked for is
+                sound without it.
+        """
+        if self._preview is None and self._preview_file is not None:
+            self._preview = read_preview(self._preview_file)
+        return self._preview
+
+    @preview.setter
+    def preview(self, preview: Image.Image | None) -> None:
+        self._preview, self._preview_file = preview, None
+
     def load(self) -> DirectionPack:
         """Load the generator, and the encoder if there is one, now; returns the pack.
 
@@ -390,6 +407,7 @@ class DirectionPack:
         pack.commands.update(held.commands)
         pack._folder, pack._generator_entry, pack._encoder_entry = folder, held.generator, held.encoder
         pack._domain_sha256 = held.domain_sha256
+        pack._preview_file = folder / PREVIEW_FILE if (folder / PREVIEW_FILE).exists() else None
         if generator is not None:
             pack._check_generator(generator)
             pack._generator = generator

@@ -72,7 +72,7 @@ class LatentBank:
             with safe_open(self.path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # safe_open is no mapping
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, KeyError, OSError) as error:  # KeyError: a type that PyTorch does not have
             raise BankError(f"{self.path} is not a whole safetensors file ({error}). Build it again.") from error
         classes = metadata.get("num_classes", "")
         if not (

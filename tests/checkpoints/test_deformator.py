@@ -83,3 +83,9 @@ def test_what_gives_no_directions_is_refused_with_the_reason(write, content, mes
 def test_a_file_that_is_none_is_refused(tmp_path):
     with pytest.raises(GeneratorError, match="there is no file"):
         directions_from_deformator(tmp_path / "deformator_1.pt")
+
+
+def test_a_matrix_that_is_larger_than_its_file_is_refused(tmp_path):
+    torch.save({"log_mat_half": torch.zeros(1).expand(50_000, 50_000)}, tmp_path / "d.pt")
+    with pytest.raises(GeneratorError, match=r"shape \(50000, 50000\) has more elements than are stored"):
+        directions_from_deformator(tmp_path / "d.pt")

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ganaug.gallery import before_after_sheet, contact_sheet, direction_strip, write_page
+from ganaug.gallery import before_after_sheet, contact_sheet, direction_strip, preview, write_page
 from ganaug.gallery.sheet import tile, walk
-from ganaug.generators import SNGAN
+from ganaug.generators import DCGAN, SNGAN
 from ganaug.packs import DirectionPack
 
 
@@ -71,3 +71,10 @@ def test_the_page_says_what_is_known_of_each_direction(pack, tmp_path):
     assert ["safe range -1.5 to +2.0" in item for item in items] == [True, False, False]
     assert ["changes the label" in item for item in items] == [False, True, False]
     assert ["safe range -3.0 to +3.0; mask iou 0.250" in item for item in items] == [False, False, True]
+
+
+def test_a_preview_of_large_images_shows_them_small():
+    torch.manual_seed(0)
+    generator = DCGAN(latent_dim=4, width=1, image_size=256, channels=1).freeze()
+    sheet = preview(DirectionPack(torch.eye(4)[:3], generator=generator))
+    assert sheet.width < 3 * 7 * 132 + 50 and sheet.height < 2 * 132 + 50

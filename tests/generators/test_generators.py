@@ -297,7 +297,7 @@ def test_a_generator_whose_buffers_change_is_refused_and_its_buffers_put_back(in
         ({"latent_dim": 0}, "latent_dim should be an integer of at least 1, got 0"),
         ({"num_classes": -1}, "num_classes should be an integer of at least 0, got -1"),
         ({"channels": 4}, "got 4"),
-        ({"widths": (8,)}, "widths should be two or more positive integers"),
+        ({"widths": (8,)}, "widths should be 2 to 13 positive integers"),
         ({"shortcut_kernel": 2}, "shortcut_kernel should be 1 or 3, got 2"),
     ],
 )

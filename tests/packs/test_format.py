@@ -100,7 +100,7 @@ DAMAGE = {
     "a number too long": (_replace("config.json", b'{"a": ' + b"9" * 5000 + b"}"), "config.json is not valid JSON"),
     "config a folder": (
         lambda folder: [(folder / "config.json").unlink(), (folder / "config.json").mkdir()],
-        "config.json can't be read",
+        "config.json is a folder",
     ),
     "a name that is an index": (_config(names={"17": 1}), "not a number (which is an index); got '17'"),
     "a name with spaces around": (_config(names={" x": 1}), "1 to 80 printable characters"),
@@ -148,7 +148,7 @@ def test_damage_is_refused_by_name(folder, case):
     damage, message = DAMAGE[case]
     damage(folder)
     with pytest.raises(PackError) as caught:
-        DirectionPack.from_pretrained(folder)
+        _ = DirectionPack.from_pretrained(folder).preview  # which is read when it is asked for
     assert message in str(caught.value) and str(folder) in str(caught.value)
 
 
@@ -374,3 +374,44 @@ def test_figures_of_directions_stand_where_format_1_has_them(folder):
         "directions": {"4": {"label": 0.99}},
         "directions_commands": {"label": "ganaug evaluate tiny"},
     }
+
+
+def test_a_preview_is_read_when_it_is_asked_for_and_sized_before_it_is_decoded(pack, tmp_path):
+    pack.preview = Image.new("RGB", (9, 5), "red")
+    folder = pack.save_pretrained(tmp_path / "tiny")
+    assert DirectionPack.from_pretrained(folder).preview.size == (9, 5)
+    Image.new("RGBA", (8200, 8200)).save(folder / "preview.png", compress_level=1)
+    loaded = DirectionPack.from_pretrained(folder)
+    for ask in (lambda: loaded.preview, lambda: loaded.save_pretrained(tmp_path / "copy")):
+        with pytest.raises(PackError, match=r"preview\.png would take 268,960,000 bytes .* 8200 x 8200 pixels"):
+            ask()
+    loaded.preview = None
+    assert DirectionPack.from_pretrained(loaded.save_pretrained(tmp_path / "copy")).preview is None
+
+
+@pytest.mark.parametrize("figure", [float("nan"), 10**40, "\ud800", json.loads("[" * 60 + "]" * 60)])
+def test_scores_that_could_not_be_read_are_not_written_and_the_other_way_round(pack, tmp_path, figure):
+    folder = pack.save_pretrained(tmp_path / "tiny")
+    before = (folder / "config.json").read_bytes()
+    pack.scores["figure"] = figure
+    with pytest.raises(PackError, match="should fit into JSON"):
+        pack.save_pretrained(folder)
+    assert (folder / "config.json").read_bytes() == before
+    edit(folder, lambda config: config["scores"].update(figure=figure))
+    with pytest.raises(PackError, match=r"config\.json is not valid JSON"):
+        DirectionPack.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("file", ["generator", "encoder"])
+def test_weights_that_are_no_numbers_are_named(inverting_pack, tmp_path, file, value):
+    folder = inverting_pack.save_pretrained(tmp_path / "tiny")
+    weights = load_file(folder / f"{file}.safetensors")
+    name = next(name for name in weights if name.endswith("weight"))
+    weights[name].flatten()[3] = value
+    save_file(weights, folder / f"{file}.safetensors")
+    with pytest.raises(PackError, match=rf"{file}\.safetensors has NaN or infinite values in {name}"):
+        DirectionPack.from_pretrained(folder).load()
+    save_file({**weights, name: weights[name].double()}, folder / f"{file}.safetensors")
+    with pytest.raises(PackError, match=rf"{file}\.safetensors does not fit .*{name} is torch\.float64"):
+        DirectionPack.from_pretrained(folder).load()

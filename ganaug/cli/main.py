@@ -12,7 +12,6 @@ from PIL import UnidentifiedImageError
 from ganaug.cli.options import WORDS
 from ganaug.errors import UserError, printable
 
-
 NOTHING = "nothing half-written is left."
 
 

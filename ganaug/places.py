@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ganaug.swaps import located
+
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 CHECKPOINT_ENDINGS = (".pt", ".pth", ".tar", ".pkl", ".bin")
 UNFINISHED = "an unfinished run of ganaug train (go on with --resume)"
@@ -80,7 +82,7 @@ def _likeness(given: str | Path, found: str | Path) -> float:
 def _config(folder: Path) -> dict[str, Any]:
     """What a folder's config.json holds; nothing where there is none, or one that is no JSON object."""
     try:
-        content = json.loads((folder / "config.json").read_bytes())
+        content = json.loads(located(folder, "config.json").read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

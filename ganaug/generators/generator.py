@@ -21,9 +21,11 @@ from ganaug.generators.checks import check, check_integers, check_repeatable
 from ganaug.generators.hub import check_place, check_repository, pushing
 from ganaug.generators.network import FrozenNetwork, load_network
 from ganaug.marks import folder_made
+from ganaug.swaps import located, put_in_place, scratch_folder, steadily, writing_alone
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "generator.safetensors"
+CARD_FILE = "README.md"
 
 LatentShape = Literal["vector", "map"]
 LabelForm = Literal["index", "one_hot", "embedding"]
@@ -310,7 +312,7 @@ class Generator(
         name = str(pretrained_model_name_or_path)
         try:
             # Not super().from_pretrained, which reads config.json without our checks.
-            return cls._from_pretrained(model_id=name, **options)
+            return steadily(Path(name), CONFIG_FILE, lambda: cls._from_pretrained(model_id=name, **options))
         except (HFValidationError, LocalEntryNotFoundError, HfHubHTTPError) as error:
             raise GeneratorError(f"there is no generator {name!r}, neither a folder nor on the Hub: {error}") from error
 
@@ -320,14 +322,24 @@ class Generator(
         Args:
             options: as of ``huggingface_hub.ModelHubMixin.save_pretrained``.
 
+        At every moment a reader finds the whole old generator or the whole new one.
+
         Raises:
             GeneratorError: the path is a file, or the folder holds a pack, or files of these names of anybody else's.
             FileError: the folder can't be written to.
         """
-        check_place(Path(save_directory), CONFIG_FILE, WEIGHTS_FILE)
-        with folder_made(Path(save_directory)):
-            told: str | None = super().save_pretrained(save_directory, **options)
-        return told
+        folder, push = Path(save_directory), options.pop("push_to_hub", False)
+        check_place(folder, CONFIG_FILE, WEIGHTS_FILE)
+        of_files = {name: options.pop(name) for name in ("config", "model_card_kwargs") if name in options}
+        with folder_made(folder), scratch_folder(folder) as scratch:
+            super().save_pretrained(scratch, **of_files)
+            with writing_alone(folder):
+                check_place(folder, CONFIG_FILE, WEIGHTS_FILE)
+                if os.path.lexists(folder / CARD_FILE):  # somebody may have written there
+                    (scratch / CARD_FILE).unlink()
+                put_in_place(scratch, folder)
+        repo_id = options.pop("repo_id", None) or folder.name
+        return self.push_to_hub(repo_id, **of_files, **options) if push else None
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Upload the generator as one commit; returns the commit's address.
@@ -368,7 +380,7 @@ class Generator(
 
         def locate(name: str) -> Path:
             if os.path.isdir(model_id):
-                return Path(model_id, name)
+                return located(Path(model_id), name)
             return Path(
                 hf_hub_download(
                     model_id,

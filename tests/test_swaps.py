@@ -34,6 +34,7 @@ def killed_at(step, work):
 
     def child():
         done = 0
+        torch.set_num_threads(1)  # a forked process has none of its parent's threads
 
         def counted(change):
             def counting(*args, **kwargs):

@@ -9,6 +9,7 @@ whoever writes next moves the rest first.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from ganaug.errors import FileError, UserError
-from ganaug.files import alone, is_scratch, lock_file, read_json, write_json
+from ganaug.locks import alone, is_scratch, lock_file
 
 NEW = ".ganaug-new"
 LIST = "files.json"
@@ -112,8 +113,8 @@ def put_in_place(scratch: Path, folder: Path, *, gone: Iterable[str] = ()) -> No
     names = sorted(file.relative_to(scratch).as_posix() for file in scratch.rglob("*") if not file.is_dir())
     if blocked := next((name for name in names if os.path.isdir(folder / name)), None):
         raise FileError(f"{folder / blocked} is a folder, where a file should be written. Move it away.")
-    write_json(scratch / LIST, {"files": names, "gone": sorted(gone)})
     try:
+        (scratch / LIST).write_text(json.dumps({"files": names, "gone": sorted(gone)}), encoding="utf-8")
         os.rename(scratch, folder / NEW)
         _finish(folder)
     except OSError as error:
@@ -160,10 +161,10 @@ def _told(folder: Path) -> Told | None:
     if os.path.islink(folder / NEW):
         return None
     try:
-        content = read_json(folder / NEW / LIST)
-    except FileError:
+        content = json.loads((folder / NEW / LIST).read_bytes())
+    except (OSError, ValueError, RecursionError):
         return None
-    files, gone = content.get("files"), content.get("gone")
+    files, gone = (content.get(key) if isinstance(content, dict) else None for key in ("files", "gone"))
     if not isinstance(files, list) or not isinstance(gone, list) or not all(map(_is_below, [*files, *gone])):
         return None
     return Told(files, gone)

@@ -7,15 +7,8 @@ import pytest
 import torch
 
 from ganaug.errors import FileError
-from ganaug.files import (
-    check_writable,
-    is_scratch,
-    read_json,
-    read_safetensors,
-    replacing,
-    write_json,
-    write_safetensors,
-)
+from ganaug.files import check_writable, read_json, read_safetensors, write_json, write_safetensors
+from ganaug.locks import is_scratch, replacing
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.tensor(3)}
 

@@ -21,8 +21,8 @@ from tqdm.auto import tqdm
 from ganaug.devices import default_device, own_defaults
 from ganaug.draws import seeded
 from ganaug.errors import BankError, FileError
-from ganaug.files import alone, replacing
 from ganaug.images import from_unit
+from ganaug.locks import alone, replacing
 from ganaug.marks import folder_made
 from ganaug.packs import DirectionPack
 from ganaug.places import did_you_mean, exists, kind_of

@@ -16,8 +16,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from ganaug.errors import BankError, TransformError
-from ganaug.files import alone
 from ganaug.generators import SNGAN, Generator
+from ganaug.locks import alone
 from ganaug.packs import DirectionPack
 from ganaug.transforms import LatentBank, LatentShift
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ganaug.errors import DiscoveryError
-from ganaug.files import UNREADABLE, replacing
+from ganaug.errors import DiscoveryError, FileError
+from ganaug.files import UNREADABLE
+from ganaug.locks import alone, replacing
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -58,6 +62,22 @@ class RunFiles:
         if self.checkpoint is None:
             raise DiscoveryError("resume=True needs out=..., the folder of the run to go on with.")
         return read_checkpoint(self.checkpoint, identity)
+
+    @contextmanager
+    def written_alone(self, *, by_this_process: bool) -> Iterator[None]:
+        """While the block runs, no other run writes into the folder.
+
+        Raises:
+            DiscoveryError: another one does, or the folder can't be written to.
+        """
+        if self.checkpoint is None or not by_this_process:
+            yield
+            return
+        try:
+            with alone(self.checkpoint):
+                yield
+        except FileError as error:
+            raise DiscoveryError(str(error)) from error
 
     def open(self, *, after: int, tensorboard: bool) -> None:
         """From now on write what is given, see :class:`Metrics`."""
@@ -113,10 +133,16 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     except OSError as error:
         raise DiscoveryError(f"{path} can't be read ({_reason(error)}).") from error
     try:
+        with zipfile.ZipFile(path) as records:
+            if broken := records.testzip():  # torch.load looks at no checksum
+                raise ValueError(f"the checksum of {broken} is another")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         theirs = {name: state[name] for name in identity}
+        values = [value for told in theirs.values() for value in (told.values() if isinstance(told, dict) else [told])]
+        if not all(isinstance(value, str | int | float | None) for value in values):
+            raise ValueError(f"{', '.join(identity)} should be plain")
     except (*UNREADABLE, KeyError, TypeError) as error:
-        raise DiscoveryError(f"{path} is damaged ({error}). Delete it and start again.") from error
+        raise damaged(path, error) from error
     for name, mine in identity.items():
         if theirs[name] != mine:
             if isinstance(mine, dict) and isinstance(theirs[name], dict):
@@ -135,6 +161,12 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     return state
 
 
+def damaged(path: Path | None, reason: object) -> DiscoveryError:
+    """What to raise of a file that is not as it was written."""
+    told = " ".join(str(reason).split())
+    return DiscoveryError(f"{path} is damaged ({told:.300}). Delete it and start again.")
+
+
 def last_good(path: Path | None) -> str:
     """A sentence about the checkpoint that is there, or nothing."""
     return f" The last good checkpoint is {path}." if path is not None and path.exists() else ""
@@ -147,15 +179,18 @@ class Metrics:
         after: the step that the run goes on from; rows of later steps are forgotten, since they will come again.
 
     Raises:
-        DiscoveryError: the folder can't be written to, or TensorBoard is wanted and not installed.
+        DiscoveryError: the folder can't be written to, the rows that are there are damaged, or TensorBoard is wanted
+            and not installed.
     """
 
     def __init__(self, folder: Path, *, after: int = 0, tensorboard: bool = False) -> None:
         self.path = folder / METRICS_FILE
-        rows = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
-        kept = [row for row in rows if row.endswith("}") and json.loads(row)["step"] <= after]
-        with replacing(self.path) as scratch:
-            self._write(scratch, "w", "".join(row + "\n" for row in kept))
+        rows = self._rows()
+        try:
+            with replacing(self.path) as scratch:
+                self._write(scratch, "w", "".join(text + "\n" for step, text in rows if step <= after))
+        except OSError as error:
+            raise DiscoveryError(f"{self.path} could not be written ({_reason(error)}).") from error
         self.board: SummaryWriter | None = None
         if tensorboard:
             try:
@@ -165,6 +200,23 @@ class Metrics:
                     'TensorBoard is not installed: pip install "ganaug[tensorboard]", or leave --tensorboard out.'
                 ) from error
             self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=after + 1)
+
+    def _rows(self) -> list[tuple[int, str]]:
+        """Step and text of each row that is there; a last one that was cut off, as the process was killed, is none."""
+        try:
+            *lines, _ = self.path.read_bytes().split(b"\n") if os.path.lexists(self.path) else [b""]
+        except OSError as error:
+            raise DiscoveryError(f"{self.path} can't be read ({_reason(error)}).") from error
+        rows: list[tuple[int, str]] = []
+        for number, line in enumerate(lines, 1):
+            step = _step_of(line)
+            if step is None or (rows and step <= rows[-1][0]):
+                raise DiscoveryError(
+                    f"line {number} of {self.path} is damaged: {line[:80]!r}. Take the line away, or move the file "
+                    "away; the run goes on without the rows that were in it."
+                )
+            rows.append((step, line.decode()))
+        return rows
 
     def append(self, row: Mapping[str, Any]) -> None:
         self._write(self.path, "a", json.dumps(row) + "\n")
@@ -185,6 +237,20 @@ class Metrics:
             raise DiscoveryError(
                 f"{path} could not be written ({_reason(error)}).{last_good(path.with_name(CHECKPOINT_FILE))}"
             ) from error
+
+
+def _step_of(line: bytes) -> int | None:
+    """The step of a row of metrics; None of what is no row: an object of finite numbers."""
+    try:
+        row = json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or not all(type(each) in (int, float) for each in row.values()):
+        return None
+    step = row.get("step")
+    if not isinstance(step, int) or step < 1 or not all(math.isfinite(each) for each in row.values()):
+        return None
+    return step
 
 
 def _reason(error: Exception) -> str:

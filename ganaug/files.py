@@ -49,7 +49,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         with replacing(path) as scratch:
             scratch.write_bytes(content)
     except OSError as error:
-        raise FileError(f"{path} can't be written: {error}") from error
+        raise FileError(f"{path} can't be written: {error.strerror or error}.") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

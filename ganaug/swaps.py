@@ -83,6 +83,8 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
         yield scratch
     except OSError as error:
         raise FileError(f"files can't be written into {folder}: {error.strerror or error}.") from error
+    except FileError as error:
+        raise FileError(str(error).replace(str(scratch), str(folder))) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         if descriptor is not None:

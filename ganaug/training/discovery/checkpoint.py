@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -40,6 +41,7 @@ class RunFiles:
         self.folder = folder
         self.checkpoint = None if folder is None else folder / CHECKPOINT_FILE
         self.metrics: Metrics | None = None
+        self.written_here = False
         if folder is None or self.checkpoint is None:
             return
         try:
@@ -70,6 +72,7 @@ class RunFiles:
         Raises:
             DiscoveryError: another one does, or the folder can't be written to.
         """
+        self.written_here = by_this_process
         if self.checkpoint is None or not by_this_process:
             yield
             return
@@ -89,7 +92,7 @@ class RunFiles:
             self.metrics.append(row)
 
     def save(self, state: Mapping[str, Any]) -> None:
-        if self.metrics is not None and self.checkpoint is not None:
+        if self.checkpoint is not None and self.written_here:
             write_checkpoint(self.checkpoint, state)
 
     def close(self) -> None:
@@ -104,13 +107,13 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
         DiscoveryError: the disk is full, or the folder can't be written to.
     """
     try:
+        content = io.BytesIO()  # torch tells not why a file can't be written
+        torch.save(dict(state), content)
         with replacing(path) as scratch, scratch.open("wb") as file:
-            torch.save(dict(state), file)
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-    except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
-        if "CUDA" in str(error):
-            raise
+    except OSError as error:
         raise DiscoveryError(
             f"the checkpoint of step {state['step']} could not be written to {path.parent} "
             f"({_reason(error)}).{last_good(path)}"
@@ -188,7 +191,7 @@ class Metrics:
         rows = self._rows()
         try:
             with replacing(self.path) as scratch:
-                self._write(scratch, "w", "".join(text + "\n" for step, text in rows if step <= after))
+                scratch.write_text("".join(text + "\n" for step, text in rows if step <= after), encoding="utf-8")
         except OSError as error:
             raise DiscoveryError(f"{self.path} could not be written ({_reason(error)}).") from error
         self.board: SummaryWriter | None = None
@@ -219,7 +222,13 @@ class Metrics:
         return rows
 
     def append(self, row: Mapping[str, Any]) -> None:
-        self._write(self.path, "a", json.dumps(row) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise DiscoveryError(
+                f"{self.path} could not be written ({_reason(error)}).{last_good(self.path.with_name(CHECKPOINT_FILE))}"
+            ) from error
         if self.board is not None:
             for name, value in row.items():
                 if name != "step":
@@ -228,15 +237,6 @@ class Metrics:
     def close(self) -> None:
         if self.board is not None:
             self.board.close()
-
-    def _write(self, path: Path, mode: str, text: str) -> None:
-        try:
-            with path.open(mode, encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            raise DiscoveryError(
-                f"{path} could not be written ({_reason(error)}).{last_good(path.with_name(CHECKPOINT_FILE))}"
-            ) from error
 
 
 def _step_of(line: bytes) -> int | None:

@@ -93,9 +93,9 @@ def discover(
     wait_for_all(run.device)  # no process writes before all have looked
     with files.written_alone(by_this_process=run.rank == 0), explained_errors(run, files.checkpoint):
         if run.rank == 0:
-            files.open(after=run.step, tensorboard=tensorboard)
             if not resume:
                 files.save(run.state())
+            files.open(after=run.step, tensorboard=tensorboard)
         quiet = not show_progress or run.rank > 0
         with (
             stop_between_steps() as stop,

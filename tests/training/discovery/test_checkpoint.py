@@ -13,7 +13,7 @@ from ganaug.errors import DiscoveryError
 from ganaug.generators import Generator
 from ganaug.training import DiscoverySettings, discover
 from ganaug.training.discovery import Run
-from ganaug.training.discovery.checkpoint import RunFiles
+from ganaug.training.discovery.checkpoint import RunFiles, write_checkpoint
 
 DATA = Path(__file__).parents[1] / "data"
 """A generator, the checkpoint of step 8 of 16 (weights rounded to bfloat16, so that it packs small), and what the
@@ -94,7 +94,7 @@ def finished(tmp_path_factory):
     for _ in range(6):
         run.train_step()
         files.append(run.take_row())
-    files.save(run.state())
+    write_checkpoint(folder / "checkpoint.pt", run.state())
     whole = folder.parent / "whole"
     shutil.copytree(folder, whole)
     return folder, go_on(whole, SHORT).directions

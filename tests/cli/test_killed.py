@@ -5,17 +5,19 @@ import os
 import random
 import shutil
 import signal
-import sys
 import time
+from importlib import import_module
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from ganaug.cli import main
+from ganaug.cli.main import COMMANDS as ALL_COMMANDS
+from ganaug.cli.main import main
 from ganaug.generators import SNGAN, Encoder, Generator
 from ganaug.packs import DirectionPack
 from ganaug.places import kind_of
+from ganaug.training.discovery import Run
 
 SHORT = "num_directions=2 batch_size=4 reconstructor=lenet"
 COMMANDS = {
@@ -38,6 +40,15 @@ TIMED = {"checkpoint.pt", "metrics.jsonl"}
 
 
 @pytest.fixture
+def quick(monkeypatch):
+    """Commands are imported once, and an RCA takes few pairs."""
+    for entry in ALL_COMMANDS.values():
+        import_module(entry.module)
+    result = Run.result
+    monkeypatch.setattr(Run, "result", lambda run, samples: result(run, 32))
+
+
+@pytest.fixture
 def things(tmp_path, photos, tutorial):
     torch.manual_seed(0)
     generator = SNGAN(latent_dim=8, channels=3, num_classes=2, widths=(8, 8, 8, 8)).freeze()
@@ -56,7 +67,9 @@ def started(words, folder):
     def child():
         torch.set_num_threads(1)
         os.chdir(folder)
-        sys.stdout = sys.stderr = open(os.devnull, "w")
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
         main([word.replace("OUT", "out") for word in words])
 
     process = multiprocessing.get_context("fork").Process(target=child)
@@ -88,14 +101,12 @@ def check_whole(folder):
 
 
 def test_nothing_that_writes_is_forgotten():
-    from ganaug.cli.main import COMMANDS as all_commands
-
-    assert {name.split()[0] for name in COMMANDS} >= set(all_commands) - {"packs", "check", "push", "describe"}
+    assert {name.split()[0] for name in COMMANDS} >= set(ALL_COMMANDS) - {"packs", "check", "push", "describe"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_killed_command_is_given_again_and_ends_as_the_unbroken_one(things, tmp_path, command):
+def test_a_killed_command_is_given_again_and_ends_as_the_unbroken_one(quick, things, tmp_path, command):
     words, here = COMMANDS[command].split(), tmp_path / "here"
     if command == "show over another":
         assert ended(["show", "pack", "--out", "page", "--seeds", "1"], things) == 0

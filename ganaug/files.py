@@ -10,14 +10,14 @@ import stat
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
 from ganaug.errors import FileError
+from ganaug.locks import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,25 +56,6 @@ KINDS = (
     (stat.S_ISBLK, "a device"),
     (stat.S_ISSOCK, "a socket"),
 )
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """The path ``NAME.part`` to write beside ``path``; renamed to it at the end, removed if that is not reached.
-
-    It is ``NAME.part2`` and so on where somebody else's file has that name.
-    """
-    scratch, count = path.with_name(path.name + ".part"), 1
-    while os.path.lexists(scratch):
-        count += 1
-        scratch = path.with_name(f"{path.name}.part{count}")
-    try:
-        yield scratch
-        os.replace(scratch, path)
-    except BaseException:
-        with suppress(OSError):  # the error that matters is the one that led here
-            scratch.unlink()
-        raise
 
 
 def check_regular(path: Path, *, most: int | None = None) -> int:
@@ -121,7 +102,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         with replacing(path) as scratch:
             scratch.write_bytes(content)
     except OSError as error:
-        raise FileError(f"{path} can't be written: {error}") from error
+        raise FileError(f"{path} can't be written: {error.strerror or error}.") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -238,13 +219,33 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Ma
     from safetensors.torch import save
 
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, save(whole, None if metadata is None else dict(metadata)))
+    content = save(whole, None if metadata is None else dict(metadata))
+    write_bytes(path, content if metadata is None else _in_order(content))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata in order of name, which the library leaves to chance."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def check_writable(folder: Path) -> None:
     """Make a folder unless it is there; :class:`FileError` if that can't be done, or no file be written in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()  # a file of its own for each process that looks
+        with tempfile.TemporaryFile(dir=folder) as file:  # one of its own for each process that looks
+            file.write(bytes(4096))
     except OSError as error:
         raise FileError(f"{folder} can't be written to ({error.strerror}).") from error
+
+
+def check_can_be_made(path: Path) -> None:
+    """:class:`FileError` if a file or folder can't be made: what is above it is no folder, or can't be written to."""
+    above = next((each for each in path.parents if os.path.lexists(each)), path.parent)
+    if not os.path.isdir(above):
+        raise FileError(f"{path} can't be made: {above} is no folder.")
+    check_writable(above)

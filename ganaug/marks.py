@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ganaug.errors import FileError
 from ganaug.files import read_json, write_json
+from ganaug.swaps import located, put_in_place, scratch_folder, writing_alone
 
 MARK = ".ganaug"
 """The file, in a folder that ganaug wrote into, that names what it wrote, each with its SHA-256."""
@@ -53,8 +52,8 @@ def check_ours(folder: Path, names: Iterable[str]) -> None:
         raise FileError(f"{folder} is a file. Choose another name for the folder.")
     known = _read_mark(folder)
     for name in names:
-        path = folder / name
-        parent = path.parent
+        path = located(folder, name)
+        parent = (folder / name).parent
         ours = parent == folder or any((folder / own).parent == parent for own in known)
         foreign = not ours and os.path.lexists(parent)
         if foreign or (os.path.lexists(path) and known.get(name) != _sha256(path)):
@@ -78,37 +77,21 @@ def writing_into(folder: Path, names: Iterable[str]) -> Iterator[Path]:
         FileError: see :func:`check_ours`; or the folder can't be written to.
     """
     check_ours(folder, names)
-    with folder_made(folder):
-        try:
-            scratch = Path(tempfile.mkdtemp(prefix=".ganaug-", dir=folder))
-        except OSError as error:
-            raise FileError(f"{folder} can't be written to ({error.strerror}).") from error
-        try:
-            yield scratch
-            written = sorted(file.relative_to(scratch).as_posix() for file in scratch.rglob("*") if file.is_file())
+    with folder_made(folder), scratch_folder(folder) as scratch:
+        yield scratch
+        written = sorted(file.relative_to(scratch).as_posix() for file in scratch.rglob("*") if file.is_file())
+        with writing_alone(folder):
             check_ours(folder, written)
-            _move_in(scratch, folder, written)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _move_in(scratch: Path, folder: Path, written: list[str]) -> None:
-    known = _read_mark(folder)
-    hashes = {name: _sha256(scratch / name) for name in written}
-    write_json(folder / MARK, {"written by ganaug": {**known, **hashes}})
-    for name in written:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(scratch / name, folder / name)
-    for name in known.keys() - hashes.keys():
-        if (folder / name).is_file() and known[name] == _sha256(folder / name):
-            (folder / name).unlink()
-    write_json(folder / MARK, {"written by ganaug": hashes})
+            hashes = {name: _sha256(scratch / name) for name in written}
+            earlier = {name: sha256 for name, sha256 in _read_mark(folder).items() if name not in hashes}
+            write_json(scratch / MARK, {"written by ganaug": hashes})
+            put_in_place(scratch, folder, gone=[name for name in earlier if earlier[name] == _sha256(folder / name)])
 
 
 def _read_mark(folder: Path) -> dict[str, str]:
     """What ganaug wrote into a folder: name to SHA-256; nothing where there is no mark of ours."""
     try:
-        written = read_json(folder / MARK).get("written by ganaug")
+        written = read_json(located(folder, MARK)).get("written by ganaug")
     except FileError:
         return {}
     names = written if isinstance(written, dict) else {}

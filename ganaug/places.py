@@ -11,6 +11,7 @@ from typing import Any
 
 from ganaug.errors import FileError
 from ganaug.files import read_json
+from ganaug.swaps import located
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 CHECKPOINT_ENDINGS = (".pt", ".pth", ".tar", ".pkl", ".bin")
@@ -83,7 +84,7 @@ def _likeness(given: str | Path, found: str | Path) -> float:
 def _config(folder: Path) -> dict[str, Any]:
     """What a folder's config.json holds; nothing where there is none, or one that is no JSON object."""
     try:
-        return read_json(folder / "config.json")
+        return read_json(located(folder, "config.json"))
     except FileError:
         return {}
 

@@ -32,7 +32,5 @@ def bank(
 
     Interrupted, it goes on when called again with the same arguments.
     """
-    if out.with_name(out.name + ".done").exists() and not out.with_name(out.name + ".part").exists():
-        raise click.ClickException(f"{out}.done is there already, and would be overwritten. Choose another OUT.")
     built = LatentBank.build(pack, direction, size, out, magnitude=magnitude, seed=seed, device=device)
     click.echo(f"{counted(len(built), 'image')} in {out}, {out.stat().st_size / 2**20:.0f} MiB")

@@ -11,7 +11,9 @@ import click
 from ganaug.checkpoints import convert_checkpoint
 from ganaug.cli.options import NEW_FOLDER, SETTINGS, check_holds_nothing
 from ganaug.errors import printable
+from ganaug.files import check_can_be_made
 from ganaug.generators import MLP
+from ganaug.generators.generator import CONFIG_FILE
 from ganaug.settings import parse_settings
 from ganaug.training import convert_deformator
 
@@ -42,6 +44,7 @@ def convert(checkpoint: Path, settings: tuple[str, ...], out: Path, arch: str, g
     found in StyleGAN2's w need a generator converted with latent_space=w.
     """
     check_holds_nothing(out)
+    check_can_be_made(out / CONFIG_FILE)
     given = parse_settings(settings)
     if "arch" in given:
         raise click.UsageError(f"the architecture is given as --arch {given['arch']}, not as a KEY=VALUE.")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ganaug.cli.options import PACK_FOLDER
+from ganaug.files import check_writable
 from ganaug.gallery import preview
 from ganaug.packs import DirectionPack
 
@@ -17,6 +18,7 @@ from ganaug.packs import DirectionPack
 def name(folder: Path, names: tuple[str, ...]) -> None:
     """Name directions of the pack in FOLDER; INDEX= takes a name away."""
     pack = DirectionPack.from_pretrained(folder)
+    check_writable(folder)
     given: dict[str, str] = {}
     for word in names:
         index, separator, new = word.partition("=")

@@ -12,6 +12,7 @@ import click
 
 from ganaug.places import did_you_mean, exists, is_folder, kind_of
 from ganaug.settings import FARTHEST
+from ganaug.swaps import is_empty, tidy
 
 PACK_HELP = "PACK is a bundled name (see `ganaug packs`), a folder, or a Hub id such as org/name."
 
@@ -195,13 +196,15 @@ def check_images(images: str) -> None:
 
 
 def check_empty(folder: Path) -> None:
-    """Refuse a folder that holds anything."""
-    if folder.exists() and any(folder.iterdir()):
+    """Refuse a folder that holds anything; what a killed process of ganaug's left there goes first."""
+    tidy(folder)
+    if folder.exists() and not is_empty(folder):
         raise click.UsageError(f"{folder} is not empty. Choose another folder, so that nothing is overwritten.")
 
 
 def check_holds_nothing(folder: Path) -> None:
-    """Refuse a folder that holds a pack or a generator."""
+    """Refuse a folder that holds a pack or a generator; what a killed process of ganaug's left there goes first."""
+    tidy(folder)
     if (folder / "config.json").exists():
         raise click.ClickException(
             f"{folder} holds a pack or a generator already. Choose another folder, or delete it."
@@ -211,11 +214,14 @@ def check_holds_nothing(folder: Path) -> None:
 
 
 def check_written_to(pack: str) -> None:
-    """Refuse ``--write`` for a pack that is no folder."""
+    """Refuse ``--write`` for a pack that is no folder, or one that can't be written to."""
     if told := _of_bundled(pack):
         raise click.UsageError(f"--write changes a pack's folder, and {told}")
     if not is_folder(pack):
         raise click.UsageError(f"--write needs a pack's folder, and {pack!r} is none.{did_you_mean(pack)}")
+    from ganaug.files import check_writable  # not needed for --help, and slow to import
+
+    check_writable(Path(pack))
 
 
 def as_typed(ctx: click.Context, *, images: str | None = None) -> str:

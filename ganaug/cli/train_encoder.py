@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ganaug.cli.options import DEVICE, ON_ERROR, PACK_FOLDER, SETTINGS, check_images
 from ganaug.data import images_in_folder, read_labelled
+from ganaug.files import check_writable
 from ganaug.folders import OnError
 from ganaug.generators import Generator
 from ganaug.inversion import fit_domain
@@ -56,6 +57,7 @@ def train_encoder(
     device: str | None,
 ) -> None:
     pack = DirectionPack.from_pretrained(folder)
+    check_writable(folder)
     if domain_only:
         if settings or recipe is not None:
             raise click.UsageError("--domain-only trains nothing, so KEY=VALUE and --recipe can't be given with it.")

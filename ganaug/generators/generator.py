@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -21,9 +22,11 @@ from ganaug.generators.hub import at_the_hub, check_place, check_repository, why
 from ganaug.generators.network import FrozenNetwork, bounded, load_network, read_weights
 from ganaug.marks import folder_made
 from ganaug.places import is_folder
+from ganaug.swaps import located, put_in_place, scratch_folder, steadily, writing_alone
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "generator.safetensors"
+CARD_FILE = "README.md"
 
 LARGEST = 4096
 """Pixels on a side. A file of a few kilobytes may ask for any number of doublings."""
@@ -314,7 +317,10 @@ class Generator(
                 another hash than its config names.
         """
         # Not super().from_pretrained, which reads config.json without our checks.
-        return cls._from_pretrained(model_id=str(pretrained_model_name_or_path), **options)
+        name = str(pretrained_model_name_or_path)
+        if not is_folder(name):
+            return cls._from_pretrained(model_id=name, **options)
+        return steadily(Path(name), CONFIG_FILE, lambda: cls._from_pretrained(model_id=name, **options))
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:
         """Write config.json, generator.safetensors and a card into a folder, where a generator may be replaced.
@@ -322,14 +328,24 @@ class Generator(
         Args:
             options: as of ``huggingface_hub.ModelHubMixin.save_pretrained``.
 
+        At every moment a reader finds the whole old generator or the whole new one.
+
         Raises:
             GeneratorError: the path is a file, or the folder holds a pack, or files of these names of anybody else's.
             FileError: the folder can't be written to.
         """
-        check_place(Path(save_directory), CONFIG_FILE, WEIGHTS_FILE)
-        with folder_made(Path(save_directory)):
-            told: str | None = super().save_pretrained(save_directory, **options)
-        return told
+        folder, push = Path(save_directory), options.pop("push_to_hub", False)
+        check_place(folder, CONFIG_FILE, WEIGHTS_FILE)
+        of_files = {name: options.pop(name) for name in ("config", "model_card_kwargs") if name in options}
+        with folder_made(folder), scratch_folder(folder) as scratch:
+            super().save_pretrained(scratch, **of_files)
+            with writing_alone(folder):
+                check_place(folder, CONFIG_FILE, WEIGHTS_FILE)
+                if os.path.lexists(folder / CARD_FILE):  # somebody may have written there
+                    (scratch / CARD_FILE).unlink()
+                put_in_place(scratch, folder)
+        repo_id = options.pop("repo_id", None) or folder.name
+        return self.push_to_hub(repo_id, **of_files, **options) if push else None
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Upload the generator as one commit; returns the commit's address.
@@ -384,9 +400,9 @@ class Generator(
                 )
             except GeneratorError as error:
                 raise GeneratorError(f"there is no folder {model_id!r} of a generator, and {error}") from error
-        weights = folder / WEIGHTS_FILE
+        weights = located(folder, WEIGHTS_FILE)
         try:
-            config = read_json(folder / CONFIG_FILE)
+            config = read_json(located(folder, CONFIG_FILE))
         except FileError as error:
             raise GeneratorError(str(error)) from error
         sha256 = config.pop("sha256", None)

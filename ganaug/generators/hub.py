@@ -19,6 +19,7 @@ from huggingface_hub.errors import (
 from ganaug.errors import FileError, GeneratorError, UserError
 from ganaug.files import read_json
 from ganaug.places import kind_of_config
+from ganaug.swaps import located
 
 
 @contextmanager
@@ -168,7 +169,7 @@ def check_place(folder: Path, *names: str) -> None:
     if str(folder) == "" or (os.path.lexists(folder) and not os.path.isdir(folder)):
         raise GeneratorError(f"{folder} is a file; a generator is a folder. Choose another name.")
     try:
-        config = read_json(folder / names[0])
+        config = read_json(located(folder, names[0]))
     except FileError:
         config = {}
     taken = [name for name in names if os.path.lexists(folder / name)]

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from ganaug.devices import default_device, own_defaults
 from ganaug.errors import FileError, PackError, TransformError, listed
-from ganaug.files import check_regular, write_safetensors
+from ganaug.files import check_regular, check_writable, write_safetensors
 from ganaug.folders import LabelledFolder, OnError, fitted, open_image
 from ganaug.generators import Generator
 from ganaug.images import to_unit, unit_to_signed
@@ -74,6 +74,7 @@ def invert_folder(
     folder = LabelledFolder(root, on_error=on_error)
     path = Path(folder.root) / LATENTS_FILE
     _check_ours(path)
+    check_writable(path.parent)
     of_class = classes_of_folder(pack, folder.classes, classes, where=str(root))
     if check_domain:
         check_domain_of_files(pack, [file for file, _ in folder.samples], device=target)

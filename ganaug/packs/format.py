@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +32,7 @@ from ganaug.packs.direction import (
     checked_safe_range,
 )
 from ganaug.places import UNFINISHED, kind_of
+from ganaug.swaps import located, put_in_place, scratch_folder, writing_alone
 
 if TYPE_CHECKING:
     from ganaug.packs.pack import DirectionPack
@@ -99,7 +98,7 @@ def read_pack(folder: Path) -> PackFolder:
         PackError: what is there is not a whole and sound pack of this format; the message names the file.
     """
     config = _read_config(folder)
-    directions = _read_directions(folder / DIRECTIONS_FILE, config["directions_sha256"])
+    directions = _read_directions(located(folder, DIRECTIONS_FILE), config["directions_sha256"])
     space = config["generator"].get("latent_space", "z")
     for key, told in zip(("latent_space", "num_directions", "latent_dim"), (space, *directions.shape), strict=True):
         if config.get(key) != told:
@@ -134,7 +133,7 @@ def read_pack(folder: Path) -> PackFolder:
         raise PackError(f"{folder}: {error}") from error
     _check_seal(folder, config)
     for name, missing in ((ENCODER_FILE, encoder is None), (DOMAIN_FILE, domain is None)):
-        if missing and (folder / name).exists():
+        if missing and located(folder, name).exists():
             raise PackError(f"{folder} holds {name}, of which {CONFIG_FILE} says nothing: it was changed, or mixed.")
     return PackFolder(record, rows, commands, generator, encoder, domain)
 
@@ -195,8 +194,8 @@ def pack_config(pack: DirectionPack) -> dict[str, Any]:
 def write_pack(pack: DirectionPack, folder: Path, *, called: str) -> None:
     """Write a pack into a folder, made if need be, with a model card for the pack that is loaded as ``called``.
 
-    Every file is written beside the folder's first and moved in whole, config.json (which names the hash of the
-    directions) last, so a reader never takes half a pack for a whole one. Files that are no pack's are left alone.
+    All files are replaced as one, see :mod:`ganaug.swaps`: at every moment a reader finds the whole old pack or the
+    whole new one. Files that are no pack's are left alone.
 
     Raises:
         PackError: the path is a file; the folder holds no pack, but files with the names of a pack's; or the pack
@@ -207,15 +206,13 @@ def write_pack(pack: DirectionPack, folder: Path, *, called: str) -> None:
     in_pack = not pack.generator_origin and config["generator"].get("architecture") != ModuleGenerator.architecture
     generator, encoder = pack.generator if in_pack else None, pack.encoder
     try:
-        with folder_made(folder):
-            scratch = Path(tempfile.mkdtemp(prefix=".pack-", dir=folder))
-            try:
-                _write_files(pack, scratch, config, generator, encoder)
-                card = model_card(pack, called=called, architecture=config["generator"].get("architecture"))
-                (scratch / CARD_FILE).write_text(card, encoding="utf-8", errors="replace")
-                _move_in(scratch, folder)
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
+        with folder_made(folder), scratch_folder(folder) as scratch:
+            _write_files(pack, scratch, config, generator, encoder)
+            card = model_card(pack, called=called, architecture=config["generator"].get("architecture"))
+            (scratch / CARD_FILE).write_text(card, encoding="utf-8", errors="replace")
+            with writing_alone(folder):
+                check_place(folder)
+                put_in_place(scratch, folder, gone=[name for name in _of_pack(folder) if not (scratch / name).exists()])
     except (OSError, FileError) as error:
         raise PackError(f"the pack can't be written into {folder}: {error}") from error
 
@@ -253,15 +250,17 @@ def _write_files(
     write_json(scratch / CONFIG_FILE, {**config, "checksum": checksum(config)})
 
 
-def _move_in(scratch: Path, folder: Path) -> None:
-    """Put the files of a finished pack in place; of an older pack there, those that the new one lacks go."""
-    written = {file.name for file in scratch.iterdir()}
-    was_pack = _is_pack(folder)
-    for file in sorted(scratch.iterdir(), key=lambda file: (file.name == CONFIG_FILE, file.name != DIRECTIONS_FILE)):
-        os.replace(file, folder / file.name)
-    for name in (ENCODER_FILE, DOMAIN_FILE, PREVIEW_FILE):
-        if was_pack and name not in written:
-            (folder / name).unlink(missing_ok=True)
+def _of_pack(folder: Path) -> set[str]:
+    """Files that only a pack that is there can have brought into a folder, and that not every pack has."""
+    try:
+        config = read_json(folder / CONFIG_FILE)
+    except FileError:
+        return set()
+    if "format_version" not in config:
+        return set()
+    entry = config.get("generator")
+    brought_generator = isinstance(entry, dict) and not entry.get("source")
+    return {ENCODER_FILE, DOMAIN_FILE, PREVIEW_FILE, *([WEIGHTS_FILE] if brought_generator else [])}
 
 
 def checked_origin(origin: Any) -> dict[str, Any]:
@@ -293,7 +292,7 @@ def check_scores(scores: Mapping[str, Any]) -> None:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG_FILE
+    path = located(folder, CONFIG_FILE)
     try:
         config = read_json(path)
     except FileError as error:
@@ -444,6 +443,6 @@ def _is_half_moved(folder: Path) -> bool:
 
 def _is_pack(folder: Path) -> bool:
     try:
-        return "format_version" in read_json(folder / CONFIG_FILE)
+        return "format_version" in read_json(located(folder, CONFIG_FILE))
     except FileError:
         return False

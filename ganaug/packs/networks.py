@@ -16,10 +16,11 @@ from ganaug.devices import own_defaults
 from ganaug.errors import PackError, UserError
 from ganaug.files import read_bytes, tensors_of
 from ganaug.generators import Encoder, Generator, ModuleGenerator, build_encoder, build_generator
-from ganaug.generators.generator import WEIGHTS_FILE
+from ganaug.generators.generator import CONFIG_FILE, WEIGHTS_FILE
 from ganaug.generators.module import check_is_generator
 from ganaug.packs.domain import Domain
 from ganaug.packs.format import DOMAIN_FILE, ENCODER_FILE
+from ganaug.swaps import located, steadily
 
 
 def network_entry(network: Generator | Encoder) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def read_generator(pack: str, folder: Path | None, entry: Mapping[str, Any], ori
             return Generator.from_pretrained(origin["repo"], revision=origin["revision"])
         if folder is not None and entry.get("architecture") != ModuleGenerator.architecture:
             config = {key: value for key, value in entry.items() if key != "sha256"}
-            return build_generator(config, weights=folder / WEIGHTS_FILE)
+            return steadily(folder, CONFIG_FILE, lambda: build_generator(config, weights=located(folder, WEIGHTS_FILE)))
     except UserError as error:
         raise PackError(f"pack {pack!r}: {error}") from error
     raise PackError(
@@ -56,7 +57,9 @@ def read_encoder(pack: str, folder: Path | None, entry: Mapping[str, Any]) -> En
     if not isinstance(sha256, str) or folder is None:
         raise PackError(f"pack {pack!r}: its config.json names no SHA-256 of its encoder's weights.")
     try:
-        return build_encoder(config, weights=folder / ENCODER_FILE, sha256=sha256)
+        return steadily(
+            folder, CONFIG_FILE, lambda: build_encoder(config, weights=located(folder, ENCODER_FILE), sha256=sha256)
+        )
     except UserError as error:
         raise PackError(f"pack {pack!r}: {error}") from error
 
@@ -65,7 +68,7 @@ def read_domain(pack: str, folder: Path, sha256: str) -> Domain:
     """What the pack's own images look like; ``PackError`` if its file is damaged or another one than config.json's."""
     path = folder / DOMAIN_FILE
     try:
-        content = read_bytes(path)
+        content = steadily(folder, CONFIG_FILE, lambda: read_bytes(located(folder, DOMAIN_FILE)))
         if (found := hashlib.sha256(content).hexdigest()) != sha256:
             raise PackError(f"{path} has SHA-256 {found}, but config.json names {sha256}: the file was changed.")
         return Domain.of(tensors_of(content, path))

@@ -18,6 +18,7 @@ from torch import Tensor
 from ganaug.devices import own_defaults
 from ganaug.errors import PackError
 from ganaug.generators import Encoder, Generator
+from ganaug.generators.generator import CONFIG_FILE
 from ganaug.packs.direction import (
     DEFAULT_RANGE,
     Direction,
@@ -39,6 +40,7 @@ from ganaug.packs.networks import (
     read_encoder,
     read_generator,
 )
+from ganaug.swaps import located, steadily
 
 
 class DirectionPack:
@@ -275,7 +277,7 @@ class DirectionPack:
                 sound without it.
         """
         if self._preview is None and self._preview_file is not None:
-            self._preview = read_preview(self._preview_file)
+            self._preview = read_preview(located(self._preview_file.parent, PREVIEW_FILE))
         return self._preview
 
     @preview.setter
@@ -400,14 +402,14 @@ class DirectionPack:
         folder, called = find_pack(
             name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )
-        held = read_pack(folder)
+        held = steadily(folder, CONFIG_FILE, lambda: read_pack(folder))
         pack = cls(**held.record, name=called)
         for index, figures in held.rows.items():
             pack[index].scores.update(figures)
         pack.commands.update(held.commands)
         pack._folder, pack._generator_entry, pack._encoder_entry = folder, held.generator, held.encoder
         pack._domain_sha256 = held.domain_sha256
-        pack._preview_file = folder / PREVIEW_FILE if (folder / PREVIEW_FILE).exists() else None
+        pack._preview_file = folder / PREVIEW_FILE if located(folder, PREVIEW_FILE).exists() else None
         if generator is not None:
             pack._check_generator(generator)
             pack._generator = generator
@@ -416,7 +418,7 @@ class DirectionPack:
     def save_pretrained(self, save_directory: str | Path, *, called: str | Path | None = None) -> Path:
         """Write the pack into a folder, made if need be; a pack there is replaced, other files are left alone.
 
-        A reader never takes half a pack for a whole one.
+        At every moment a reader finds the whole old pack or the whole new one.
 
         Args:
             called: the folder that the model card names, where the pack is moved there afterwards.

@@ -21,6 +21,7 @@ from ganaug.packs.format import check_place
 from ganaug.packs.hub import loadable
 from ganaug.places import kind_of
 from ganaug.settings import Settings, parse_settings, read_toml
+from ganaug.swaps import tidy
 from ganaug.training.discovery.discover import discover
 from ganaug.training.discovery.distributed import process_group, rank_and_size
 from ganaug.training.encoder import EncoderSettings
@@ -188,6 +189,10 @@ def check_free(out: Path) -> None:
     Raises:
         DiscoveryError: it is so.
     """
+    try:
+        tidy(out)
+    except FileError as error:
+        raise DiscoveryError(f"{error} Choose another --out.") from error
     if (out / CONFIG_FILE).exists() and kind_of(out) in ("a pack", "a generator"):
         raise DiscoveryError(f"{out} holds a pack or a generator already. Choose another folder, or delete it.")
     try:

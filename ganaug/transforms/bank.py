@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -16,9 +20,10 @@ from tqdm.auto import tqdm
 
 from ganaug.devices import default_device, own_defaults
 from ganaug.draws import seeded
-from ganaug.errors import BankError
-from ganaug.files import replacing
+from ganaug.errors import BankError, FileError
 from ganaug.images import from_unit
+from ganaug.locks import alone, replacing
+from ganaug.marks import folder_made
 from ganaug.packs import DirectionPack
 from ganaug.places import did_you_mean, exists, kind_of
 from ganaug.transforms.choice import Choice, Magnitude
@@ -27,6 +32,8 @@ from ganaug.transforms.functional import offsets, sampled
 FORMAT = "1"
 CHUNK = 256
 """Images made at once; each chunk has random draws of its own, so that a build can go on where it stopped."""
+FOOTER = b"ganaug bank, chunks: "
+"""Ends a half-built bank, with the number of its chunks that are there; the finished file has none."""
 TENSORS = {"images": "U8", "labels": "I64", "indices": "I64", "magnitudes": "F32"}
 NUMPY = {"U8": np.uint8, "I64": np.int64, "F32": np.float32}
 KINDS = {
@@ -130,7 +137,8 @@ class LatentBank:
     ) -> LatentBank:
         """Make ``size`` shifted images, the same number of each class (give or take one), in a file.
 
-        Interrupted, it goes on when called again; the result is that of the unbroken run.
+        Interrupted, it goes on when called again; the result is that of the unbroken run. The space is reserved before
+        anything is drawn.
 
         Args:
             pack, direction, magnitude: as for :class:`~ganaug.transforms.LatentShift`.
@@ -138,7 +146,8 @@ class LatentBank:
             device: defaults to CUDA when there is one, else the CPU.
 
         Raises:
-            BankError: the file exists, the unfinished one is of other arguments, or the generator is unconditional.
+            BankError: the file exists, the unfinished one is of other arguments, or the generator is unconditional;
+                there is not room enough, the folder can't be written to, or another process builds this bank.
             ValueError: a direction or magnitude that does not fit the pack.
         """
         pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
@@ -151,10 +160,27 @@ class LatentBank:
             raise BankError(
                 f"size should be at least one image for each of {pack.generator.num_classes} classes, got {size!r}."
             )
-        if path.exists():
-            raise BankError(f"{path} exists. Delete it, or choose another path.")
-        _build(path, choice, size, seed=seed, device=default_device(device), show_progress=show_progress)
+        with _building(path):
+            if os.path.lexists(path):
+                raise BankError(f"{path} exists. Delete it, or choose another path.")
+            _build(path, choice, size, seed=seed, device=default_device(device), show_progress=show_progress)
         return cls(path)
+
+
+@contextmanager
+def _building(path: Path) -> Iterator[None]:
+    """Errors of the block are :class:`BankError`; no other process builds the same bank meanwhile."""
+    try:
+        with folder_made(path.parent), alone(path):
+            yield
+    except FileError as error:
+        raise BankError(str(error)) from error
+    except OSError as error:
+        room = f", with {shutil.disk_usage(path.parent).free:,} bytes free" if path.parent.is_dir() else ""
+        raise BankError(
+            f"{path} can't be written ({error.strerror or error}{room}). Make room, or mend that; what was drawn is "
+            "kept, and the same call goes on."
+        ) from error
 
 
 def _build(path: Path, choice: Choice, size: int, *, seed: int, device: torch.device, show_progress: bool) -> None:
@@ -174,28 +200,26 @@ def _build(path: Path, choice: Choice, size: int, *, seed: int, device: torch.de
     shapes = {name: [size] for name in TENSORS}
     shapes["images"] += [generator.channels, generator.image_size, generator.image_size]
     header, starts = _header(metadata, shapes)
-    scratch, progress = _scratch(path), _progress(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = _scratch(path)
     data_bytes, num_chunks = sum(_bytes(name, shapes) for name in TENSORS), -(-size // CHUNK)
-    done = _start_or_go_on(scratch, progress, header, data_bytes, num_chunks)
-    arrays = {
-        name: np.memmap(scratch, NUMPY[kind], "r+", len(header) + starts[name], tuple(shapes[name]))
-        for name, kind in TENSORS.items()
-    }
+    end = len(header) + data_bytes
+    if not os.path.lexists(scratch):
+        _reserve(scratch, header, end)
     labels = torch.arange(size, device="cpu") * generator.num_classes // size
-    with tqdm(total=size, initial=min(done * CHUNK, size), desc="bank", disable=not show_progress) as bar:
-        for chunk in range(done, num_chunks):
-            rows = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, size))
-            made = _chunk(choice, labels[rows], rng=seeded(seed, chunk), device=device)
-            for name, values in made.items():
-                arrays[name][rows] = values.numpy()
-                arrays[name].flush()
-            with replacing(progress) as note:
-                note.write_text(str(chunk + 1), encoding="utf-8")
-            bar.update(rows.stop - rows.start)
-    del arrays  # unmapped, so that the file can be renamed everywhere
+    with scratch.open("r+b") as file:
+        done = _chunks_in(file, scratch, header, end, num_chunks)
+        with tqdm(total=size, initial=min(done * CHUNK, size), desc="bank", disable=not show_progress) as bar:
+            for chunk in range(done, num_chunks):
+                first, last = chunk * CHUNK, min((chunk + 1) * CHUNK, size)
+                made = _chunk(choice, labels[first:last], rng=seeded(seed, chunk), device=device)
+                for name, values in made.items():
+                    file.seek(len(header) + starts[name] + first * _bytes(name, shapes) // size)
+                    file.write(values.numpy().astype(NUMPY[TENSORS[name]], copy=False).tobytes())
+                file.flush()  # the footer counts the chunk only once it is there
+                _write_footer(file, end, chunk + 1)
+                bar.update(last - first)
+        file.truncate(end)
     os.replace(scratch, path)
-    progress.unlink(missing_ok=True)
 
 
 def _chunk(choice: Choice, labels: Tensor, *, rng: torch.Generator, device: torch.device) -> dict[str, Tensor]:
@@ -229,10 +253,6 @@ def _scratch(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
-def _progress(path: Path) -> Path:
-    return path.with_name(path.name + ".done")
-
-
 def _bytes(name: str, shapes: dict[str, list[int]]) -> int:
     return int(np.prod(shapes[name])) * np.dtype(NUMPY[TENSORS[name]]).itemsize
 
@@ -250,19 +270,53 @@ def _header(metadata: dict[str, str], shapes: dict[str, list[int]]) -> tuple[byt
     return len(text).to_bytes(8, "little") + text, starts
 
 
-def _start_or_go_on(scratch: Path, progress: Path, header: bytes, data_bytes: int, num_chunks: int) -> int:
-    """Make the file that the bank is built in, or find it; how many chunks it holds already."""
-    if scratch.exists():
-        with scratch.open("rb") as file:
-            same = file.read(len(header)) == header
-        if not same or scratch.stat().st_size != len(header) + data_bytes:
-            raise BankError(f"{scratch} is a half-built bank of other arguments. Delete it, or choose another path.")
-        told = progress.read_text(encoding="utf-8") if progress.exists() else ""
-        return int(told) if re.fullmatch("[0-9]{1,9}", told) and int(told) <= num_chunks else 0
-    if progress.exists() and not re.fullmatch("[0-9]{1,9}", progress.read_text(encoding="utf-8", errors="replace")):
-        raise BankError(f"{progress} is there already and not ganaug's. Move it away, or choose another path.")
-    progress.unlink(missing_ok=True)
-    with scratch.open("wb") as file:
-        file.write(header)
-        file.truncate(len(header) + data_bytes)
-    return 0
+def _reserve(scratch: Path, header: bytes, end: int) -> None:
+    """Make the file that the bank is built in, whole at once: with all the room that it takes, or not at all.
+
+    Raises:
+        BankError: there is not room enough.
+    """
+    size = end + len(FOOTER) + 8
+    try:
+        with replacing(scratch) as half, half.open("wb") as file:
+            file.write(header)
+            file.flush()
+            _allocate(file, size)
+            _write_footer(file, end, 0)
+    except OSError as error:
+        free = shutil.disk_usage(scratch.parent).free
+        raise BankError(
+            f"there is not room for {scratch}: it takes {size:,} bytes, and {free:,} are free ({error.strerror}). Make "
+            "room, ask for a smaller size, or choose another path."
+        ) from error
+
+
+def _allocate(file: BinaryIO, size: int) -> None:
+    """Give an open file so many bytes on the disk, those behind its position zero."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):  # of file systems that can't
+                raise
+    for start in range(file.tell(), size, 2**20):
+        file.write(bytes(min(2**20, size - start)))
+    file.flush()
+
+
+def _write_footer(file: BinaryIO, end: int, chunks: int) -> None:
+    file.seek(end)
+    file.write(FOOTER + chunks.to_bytes(8, "little"))
+    file.flush()
+
+
+def _chunks_in(file: BinaryIO, scratch: Path, header: bytes, end: int, num_chunks: int) -> int:
+    """How many chunks a half-built bank holds; ``BankError`` if it is of other arguments, or none."""
+    held = os.fstat(file.fileno()).st_size
+    if file.read(len(header)) != header or held not in (end, end + len(FOOTER) + 8):
+        raise BankError(f"{scratch} is a half-built bank of other arguments. Delete it, or choose another path.")
+    file.seek(end)
+    footer = file.read()
+    chunks = int.from_bytes(footer[len(FOOTER) :], "little")
+    return chunks if footer.startswith(FOOTER) and chunks <= num_chunks else 0

@@ -17,11 +17,14 @@ from tqdm.auto import tqdm
 from ganaug.devices import default_device, own_defaults
 from ganaug.draws import seeded
 from ganaug.errors import FileError, TransformError
-from ganaug.files import read_json, replacing, write_json
+from ganaug.files import check_can_be_made, read_json, write_json
 from ganaug.folders import LabelledFolder, OnError, read_image
 from ganaug.inversion import check_domain_of_files, classes_of_folder
+from ganaug.locks import alone, replacing
+from ganaug.marks import folder_made
 from ganaug.packs import DirectionPack
 from ganaug.places import exists, is_folder, kind_of
+from ganaug.swaps import is_empty
 from ganaug.transforms.choice import Magnitude
 from ganaug.transforms.latent_shift import LatentShift
 
@@ -86,7 +89,8 @@ def augment_folder(
     Raises:
         TransformError: arguments that don't fit the pack, or images of another kind than the pack's.
         DataError: no class subfolders with images, damaged ones, or classes that the generator doesn't have.
-        FileError: ``out`` holds something else, or lies inside ``images``.
+        FileError: ``out`` holds something else, lies inside ``images``, or can't be written to; or another process
+            writes there.
     """
     images, out = Path(images), Path(out)
     if isinstance(copies, bool) or not isinstance(copies, int) or copies < 1:
@@ -109,26 +113,37 @@ def augment_folder(
         "seed": seed,
     }
     _check_place(images, out, making)
+    check_can_be_made(out / PROGRESS_FILE)
     folder = LabelledFolder(images, on_error=on_error)
     of_class = classes_of_folder(pack, folder.classes, classes, where=str(images), required=source == "sample")
     target = default_device(device)
     if check_domain:
         check_domain_of_files(pack, [file for file, _ in folder.samples], device=target)
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / PROGRESS_FILE, making)
     written = 0
-    for file, name, label in tqdm(_names(folder), "augment", len(folder.samples), disable=not show_progress):
-        files = [out / name.with_name(f"{name.name}_{copy}.png") for copy in range(copies)]
-        if _are_there(files, since=file):
-            continue
-        picture = read_image(file, channels=pack.generator.channels).to(target)
-        shifted = _shifted(shift, picture, None if of_class is None else of_class[label], copies, seed, name)
-        files[0].parent.mkdir(parents=True, exist_ok=True)
-        for each, image in zip(files, shifted, strict=True):
-            with replacing(each) as scratch:
-                v2.functional.to_pil_image(image).save(scratch, format="PNG")
-        written += copies
+    with folder_made(out), alone(out / PROGRESS_FILE):
+        _check_place(images, out, making)  # another process may have begun meanwhile
+        write_json(out / PROGRESS_FILE, making)
+        for file, name, label in tqdm(_names(folder), "augment", len(folder.samples), disable=not show_progress):
+            files = [out / name.with_name(f"{name.name}_{copy}.png") for copy in range(copies)]
+            if _are_there(files, since=file):
+                continue
+            picture = read_image(file, channels=pack.generator.channels).to(target)
+            shifted = _shifted(shift, picture, None if of_class is None else of_class[label], copies, seed, name)
+            for each, image in zip(files, shifted, strict=True):
+                _write_png(each, image)
+            written += copies
     return Augmented(written, copies * len(folder.samples) - written, folder.skipped)
+
+
+def _write_png(file: Path, image: Tensor) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as scratch:
+            v2.functional.to_pil_image(image).save(scratch, format="PNG")
+    except OSError as error:
+        raise FileError(
+            f"{file} can't be written ({error.strerror or error}). The same call goes on from there."
+        ) from error
 
 
 def _are_there(files: list[Path], *, since: str) -> bool:
@@ -167,7 +182,7 @@ def _check_place(images: Path, out: Path, making: dict[str, Any]) -> None:
         raise FileError(f"{out} can't be made: {blocked} is {kind_of(blocked)}, not a folder.")
     if out.resolve().is_relative_to(images.resolve()):
         raise FileError(f"{out} lies inside {images}, and would be taken for a class. Choose another folder.")
-    if not out.exists() or not any(out.iterdir()):
+    if not out.exists() or is_empty(out):
         return
     if not (out / PROGRESS_FILE).is_file():
         raise FileError(f"{out} is not empty. Choose another folder, so that nothing is overwritten.")

@@ -16,7 +16,7 @@ WRITES = {
     "train": ("--generator gen --out OUT method=random num_directions=2", PACK),
     "show": ("pack --out OUT --seeds 1", ["index.html", "direction_000.png", "direction_002.png"]),
     "convert": ("checkpoint.pt --out OUT", ["config.json", "generator.safetensors"]),
-    "bank": ("pack OUT/b --direction 0 --size 2", ["b", "b.part", "b.done"]),
+    "bank": ("pack OUT/b --direction 0 --size 2", ["b", "b.part"]),
     "augment": ("photos OUT --pack pack --direction 0 --classes cat,dog", ["mine.txt", "cat/0_0.png"]),
     "pull": ("pack OUT", ["mine.txt", *PACK]),
 }

@@ -1,7 +1,11 @@
 """Latent banks: drawn once, mapped by every worker."""
 
 import copy
+import multiprocessing
+import os
 import pickle
+import re
+import resource
 
 import pytest
 import torch
@@ -13,6 +17,7 @@ from torchvision.transforms import v2
 
 from ganaug.errors import BankError, TransformError
 from ganaug.generators import SNGAN, Generator
+from ganaug.locks import alone
 from ganaug.packs import DirectionPack
 from ganaug.transforms import LatentBank, LatentShift
 
@@ -36,7 +41,7 @@ def test_a_bank_is_one_plain_safetensors_file_ordered_by_class(bank, pack):
     assert set(bank.indices.tolist()) == {2, 4}
     ranges = torch.tensor([pack[int(index)].reach for index in bank.indices])
     assert (bank.magnitudes >= ranges[:, 0]).all() and (bank.magnitudes <= ranges[:, 1]).all()
-    assert not list(bank.path.parent.glob("*.part")) and not list(bank.path.parent.glob("*.done"))
+    assert list(bank.path.parent.iterdir()) == [bank.path]
 
 
 def test_latent_shift_serves_images_of_the_labels(bank):
@@ -118,16 +123,76 @@ def test_the_seed_decides_what_is_in_it(pack, tmp_path):
     assert len(torch.cat([bank.magnitudes for bank in banks[1:]]).unique()) == 80
 
 
-@pytest.mark.parametrize("told", ["", "nonsense", "99"])
+@pytest.mark.parametrize("told", [None, b"nonsense", b"\xff" * 8])
 def test_a_damaged_note_of_progress_starts_again(pack, tmp_path, told, monkeypatch):
     whole = LatentBank.build(pack, 4, 300, tmp_path / "whole.safetensors", show_progress=False)
     with monkeypatch.context() as patch:
         patch.setattr(Generator, "forward", lambda *arguments: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             LatentBank.build(pack, 4, 300, tmp_path / "bank.safetensors", show_progress=False)
-    (tmp_path / "bank.safetensors.done").write_text(told)
+    with (tmp_path / "bank.safetensors.part").open("r+b") as half:
+        if told is None:  # killed before the last step, the renaming
+            half.truncate(whole.path.stat().st_size)
+        else:
+            half.seek(-8, os.SEEK_END)
+            half.write(told)
     LatentBank.build(pack, 4, 300, tmp_path / "bank.safetensors", show_progress=False)
     assert (tmp_path / "bank.safetensors").read_bytes() == whole.path.read_bytes()
+
+
+def in_child(work):
+    """The message of the error that some work ends with in a process of its own."""
+    told = multiprocessing.get_context("fork").SimpleQueue()
+
+    def child():
+        torch.set_num_threads(1)  # a forked process has none of its parent's threads
+        try:
+            work()
+        except BankError as error:
+            told.put(str(error))
+        else:
+            told.put("")
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(60)
+    return told.get() if process.exitcode == 0 else process.exitcode
+
+
+@pytest.mark.parametrize("reserves", [True, False])
+def test_a_full_disk_is_told_before_anything_is_drawn_and_nothing_is_left(pack, tmp_path, reserves):
+    def build():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        if not reserves:
+            del os.posix_fallocate
+        Generator.forward = None
+        LatentBank.build(pack, 4, 60, tmp_path / "below" / "bank.safetensors", show_progress=False)
+
+    assert re.fullmatch(
+        r"there is not room for .*bank\.safetensors\.part: it takes 18\d,\d+ bytes, and [\d,]+ are free "
+        r"\(File too large\)\. Make room, .*",
+        in_child(build),
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_processes_do_not_build_one_bank(pack, tmp_path):
+    path = tmp_path / "bank.safetensors"
+
+    def build():
+        torch.set_num_threads(1)
+        LatentBank.build(pack, 4, 60, path, show_progress=False)
+
+    with alone(path):
+        assert "another process is writing" in in_child(build) and not path.exists()
+        LatentBank.build(pack, 4, 60, tmp_path / "another", show_progress=False)
+    processes = [multiprocessing.get_context("fork").Process(target=build) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert 0 in [process.exitcode for process in processes]
+    assert path.read_bytes() == (tmp_path / "another").read_bytes() and len(list(tmp_path.iterdir())) == 2
 
 
 def test_what_cannot_be_built_is_named(pack, bank, tmp_path):

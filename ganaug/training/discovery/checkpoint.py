@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import os
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ganaug.errors import DiscoveryError
-from ganaug.files import UNREADABLE, replacing
+from ganaug.errors import DiscoveryError, FileError
+from ganaug.files import UNREADABLE
+from ganaug.locks import alone, replacing
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -36,6 +41,7 @@ class RunFiles:
         self.folder = folder
         self.checkpoint = None if folder is None else folder / CHECKPOINT_FILE
         self.metrics: Metrics | None = None
+        self.written_here = False
         if folder is None or self.checkpoint is None:
             return
         try:
@@ -59,6 +65,23 @@ class RunFiles:
             raise DiscoveryError("resume=True needs out=..., the folder of the run to go on with.")
         return read_checkpoint(self.checkpoint, identity)
 
+    @contextmanager
+    def written_alone(self, *, by_this_process: bool) -> Iterator[None]:
+        """While the block runs, no other run writes into the folder.
+
+        Raises:
+            DiscoveryError: another one does, or the folder can't be written to.
+        """
+        self.written_here = by_this_process
+        if self.checkpoint is None or not by_this_process:
+            yield
+            return
+        try:
+            with alone(self.checkpoint):
+                yield
+        except FileError as error:
+            raise DiscoveryError(str(error)) from error
+
     def open(self, *, after: int, tensorboard: bool) -> None:
         """From now on write what is given, see :class:`Metrics`."""
         if self.folder is not None:
@@ -69,7 +92,7 @@ class RunFiles:
             self.metrics.append(row)
 
     def save(self, state: Mapping[str, Any]) -> None:
-        if self.metrics is not None and self.checkpoint is not None:
+        if self.checkpoint is not None and self.written_here:
             write_checkpoint(self.checkpoint, state)
 
     def close(self) -> None:
@@ -84,13 +107,13 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
         DiscoveryError: the disk is full, or the folder can't be written to.
     """
     try:
+        content = io.BytesIO()  # torch tells not why a file can't be written
+        torch.save(dict(state), content)
         with replacing(path) as scratch, scratch.open("wb") as file:
-            torch.save(dict(state), file)
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-    except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
-        if "CUDA" in str(error):
-            raise
+    except OSError as error:
         raise DiscoveryError(
             f"the checkpoint of step {state['step']} could not be written to {path.parent} "
             f"({_reason(error)}).{last_good(path)}"
@@ -113,10 +136,16 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     except OSError as error:
         raise DiscoveryError(f"{path} can't be read ({_reason(error)}).") from error
     try:
+        with zipfile.ZipFile(path) as records:
+            if broken := records.testzip():  # torch.load looks at no checksum
+                raise ValueError(f"the checksum of {broken} is another")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         theirs = {name: state[name] for name in identity}
+        values = [value for told in theirs.values() for value in (told.values() if isinstance(told, dict) else [told])]
+        if not all(isinstance(value, str | int | float | None) for value in values):
+            raise ValueError(f"{', '.join(identity)} should be plain")
     except (*UNREADABLE, KeyError, TypeError) as error:
-        raise DiscoveryError(f"{path} is damaged ({error}). Delete it and start again.") from error
+        raise damaged(path, error) from error
     for name, mine in identity.items():
         if theirs[name] != mine:
             if isinstance(mine, dict) and isinstance(theirs[name], dict):
@@ -135,6 +164,12 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     return state
 
 
+def damaged(path: Path | None, reason: object) -> DiscoveryError:
+    """What to raise of a file that is not as it was written."""
+    told = " ".join(str(reason).split())
+    return DiscoveryError(f"{path} is damaged ({told:.300}). Delete it and start again.")
+
+
 def last_good(path: Path | None) -> str:
     """A sentence about the checkpoint that is there, or nothing."""
     return f" The last good checkpoint is {path}." if path is not None and path.exists() else ""
@@ -147,15 +182,18 @@ class Metrics:
         after: the step that the run goes on from; rows of later steps are forgotten, since they will come again.
 
     Raises:
-        DiscoveryError: the folder can't be written to, or TensorBoard is wanted and not installed.
+        DiscoveryError: the folder can't be written to, the rows that are there are damaged, or TensorBoard is wanted
+            and not installed.
     """
 
     def __init__(self, folder: Path, *, after: int = 0, tensorboard: bool = False) -> None:
         self.path = folder / METRICS_FILE
-        rows = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
-        kept = [row for row in rows if row.endswith("}") and json.loads(row)["step"] <= after]
-        with replacing(self.path) as scratch:
-            self._write(scratch, "w", "".join(row + "\n" for row in kept))
+        rows = self._rows()
+        try:
+            with replacing(self.path) as scratch:
+                scratch.write_text("".join(text + "\n" for step, text in rows if step <= after), encoding="utf-8")
+        except OSError as error:
+            raise DiscoveryError(f"{self.path} could not be written ({_reason(error)}).") from error
         self.board: SummaryWriter | None = None
         if tensorboard:
             try:
@@ -166,8 +204,31 @@ class Metrics:
                 ) from error
             self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=after + 1)
 
+    def _rows(self) -> list[tuple[int, str]]:
+        """Step and text of each row that is there; a last one that was cut off, as the process was killed, is none."""
+        try:
+            *lines, _ = self.path.read_bytes().split(b"\n") if os.path.lexists(self.path) else [b""]
+        except OSError as error:
+            raise DiscoveryError(f"{self.path} can't be read ({_reason(error)}).") from error
+        rows: list[tuple[int, str]] = []
+        for number, line in enumerate(lines, 1):
+            step = _step_of(line)
+            if step is None or (rows and step <= rows[-1][0]):
+                raise DiscoveryError(
+                    f"line {number} of {self.path} is damaged: {line[:80]!r}. Take the line away, or move the file "
+                    "away; the run goes on without the rows that were in it."
+                )
+            rows.append((step, line.decode()))
+        return rows
+
     def append(self, row: Mapping[str, Any]) -> None:
-        self._write(self.path, "a", json.dumps(row) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise DiscoveryError(
+                f"{self.path} could not be written ({_reason(error)}).{last_good(self.path.with_name(CHECKPOINT_FILE))}"
+            ) from error
         if self.board is not None:
             for name, value in row.items():
                 if name != "step":
@@ -177,14 +238,19 @@ class Metrics:
         if self.board is not None:
             self.board.close()
 
-    def _write(self, path: Path, mode: str, text: str) -> None:
-        try:
-            with path.open(mode, encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            raise DiscoveryError(
-                f"{path} could not be written ({_reason(error)}).{last_good(path.with_name(CHECKPOINT_FILE))}"
-            ) from error
+
+def _step_of(line: bytes) -> int | None:
+    """The step of a row of metrics; None of what is no row: an object of finite numbers."""
+    try:
+        row = json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or not all(type(each) in (int, float) for each in row.values()):
+        return None
+    step = row.get("step")
+    if not isinstance(step, int) or step < 1 or not all(math.isfinite(each) for each in row.values()):
+        return None
+    return step
 
 
 def _reason(error: Exception) -> str:

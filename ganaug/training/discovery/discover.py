@@ -14,7 +14,7 @@ from ganaug.errors import DiscoveryError, Interrupted, SettingsError
 from ganaug.generators import Generator
 from ganaug.generators.module import check_is_generator
 from ganaug.packs import DirectionPack
-from ganaug.training.discovery.checkpoint import RunFiles
+from ganaug.training.discovery.checkpoint import RunFiles, damaged
 from ganaug.training.discovery.distributed import any_process, wait_for_all
 from ganaug.training.discovery.interruptions import explained_errors, stop_between_steps
 from ganaug.training.discovery.run import Run
@@ -85,14 +85,17 @@ def discover(
     run = Run(generator, chosen, initial)
     files = RunFiles(None if out is None else Path(out), resume=resume)
     if resume:
-        run.load_state(files.read(run.identity))
+        state = files.read(run.identity)
+        try:
+            run.load_state(state)
+        except (ValueError, RuntimeError) as error:
+            raise damaged(files.checkpoint, error) from error
     wait_for_all(run.device)  # no process writes before all have looked
-    if run.rank == 0:
-        files.open(after=run.step, tensorboard=tensorboard)
-        if not resume:
-            files.save(run.state())
-
-    with explained_errors(run, files.checkpoint):
+    with files.written_alone(by_this_process=run.rank == 0), explained_errors(run, files.checkpoint):
+        if run.rank == 0:
+            if not resume:
+                files.save(run.state())
+            files.open(after=run.step, tensorboard=tensorboard)
         quiet = not show_progress or run.rank > 0
         with (
             stop_between_steps() as stop,

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from ganaug.errors import DiscoveryError, SettingsError
+from ganaug.errors import DiscoveryError, SettingsError, listed
 from ganaug.evaluation import reconstructor_accuracy
 from ganaug.evaluation.judges import ConvNet
 from ganaug.generators import Generator
@@ -120,9 +121,15 @@ class Run:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state` of a run of the same identity."""
+        """Go on from a :meth:`state` of a run of the same identity.
+
+        Raises:
+            ValueError: it is none: something lacks, or is not what a run of these settings can have come to.
+        """
+        check_state(state, self)
         self.learner.load_state_dict(state["pairs"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        groups = self.optimizer.state_dict()["param_groups"]  # as the state's are, of whichever version of torch
+        self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": groups})
         self.rng.set_state(state["random_state"])
         self.sums, self.counted, self.step = state["sums"].to(self.device), state["counted"], state["step"]
         self.started = time.monotonic() - state["seconds"]
@@ -150,6 +157,50 @@ class Run:
             method={"name": "reconstructor", **settings.to_dict()},
             scores={"rca": rca},
         )
+
+
+def check_state(state: dict[str, Any], run: Run) -> None:
+    """``ValueError`` for what is no state of a run of the same settings."""
+    steps = run.settings.steps
+    for name, most in (("step", steps), ("counted", steps)):
+        if type(state.get(name)) is not int or not 0 <= state[name] <= most:
+            raise ValueError(f"{name} should be a whole number from 0 to {most}, found {state.get(name)!r:.50}")
+    seconds = state.get("seconds")
+    if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        raise ValueError(f"seconds should be a positive number, found {seconds!r:.50}")
+    check_tensors({"sums": state.get("sums")}, {"sums": run.sums})
+    check_tensors(state.get("pairs"), run.learner.state_dict())
+    random_state = run.rng.get_state()
+    check_tensors({"random_state": state.get("random_state")}, {"random_state": random_state})
+    optimizer, wanted = state.get("optimizer"), run.optimizer.state_dict()
+    if not isinstance(optimizer, dict) or optimizer.keys() != wanted.keys():
+        raise ValueError("optimizer should hold state and param_groups")
+    groups, ours = optimizer["param_groups"], wanted["param_groups"]
+    if not isinstance(groups, list) or len(groups) != len(ours) or not all(isinstance(group, dict) for group in groups):
+        raise ValueError(f"the optimizer's param_groups should be a list of {len(ours)}")
+    for theirs, mine in zip(groups, ours, strict=True):  # the learning rate is set at each step
+        apart = [key for key in mine if key != "lr" and theirs.get(key, mine[key]) != mine[key]]
+        if apart or "params" not in theirs:
+            raise ValueError(f"the optimizer's {', '.join(apart) or 'params'} should be this run's")
+    parameters = [each for group in run.optimizer.param_groups for each in group["params"]]
+    moments = optimizer["state"]
+    if not isinstance(moments, dict) or moments.keys() != ({*range(len(parameters))} if state["step"] else set()):
+        raise ValueError("the optimizer's state should have one entry for each parameter")
+    for index, entry in moments.items():
+        like = {"step": torch.zeros(()), "exp_avg": parameters[index], "exp_avg_sq": parameters[index]}
+        check_tensors(entry, like)
+
+
+def check_tensors(found: Any, wanted: Mapping[str, Tensor]) -> None:
+    """``ValueError`` unless there are tensors of the same names, types and shapes, all finite."""
+    if not isinstance(found, dict) or found.keys() != wanted.keys():
+        raise ValueError(f"there should be tensors {listed(list(wanted))}")
+    for name, like in wanted.items():
+        tensor = found[name]
+        if not isinstance(tensor, Tensor) or (tensor.dtype, tensor.shape) != (like.dtype, like.shape):
+            raise ValueError(f"{name} should be {like.dtype} {tuple(like.shape)}")
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} is not finite")
 
 
 def identity(generator: Generator, settings: DiscoverySettings, initial: Tensor | None) -> dict[str, Any]:

@@ -30,7 +30,7 @@ dot."""
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 
 MODEST, DENSEST = 2**25, 500
-"""Pixels that any file may have, and pixels for each byte of a larger one: blank JPEGs reach 170, bombs 1,000 and more."""
+"""Pixels that any file may have, and pixels for each byte of a larger one: blank JPEGs reach 170, bombs 1,000."""
 
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")

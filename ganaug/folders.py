@@ -30,7 +30,7 @@ dot."""
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 
 MODEST, DENSEST = 2**25, 500
-"""Pixels that any file may have, and pixels for each byte of a larger one: blank JPEGs reach 170, bombs over 1,000."""
+"""Pixels that any file may have, and pixels for each byte of a larger one: blank JPEGs reach 170, bombs 1,000."""
 
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
@@ -64,8 +64,6 @@ def open_image(path: str | Path, *, channels: int | None = None) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
-                if picture.format == "EPS":
-                    raise ValueError("it is PostScript, a program, which Pillow would have Ghostscript run")
                 _check_proportion(picture, size)
                 picture.load()
                 upright = ImageOps.exif_transpose(picture) if (orientation(picture) or 1) > 1 else picture.copy()

@@ -102,7 +102,7 @@ class Generator(
         if image_size > LARGEST:
             got = image_size if image_size < 10**9 else "far more"
             raise GeneratorError(f"image_size should be at most {LARGEST} pixels, got {got}.")
-        if channels not in (1, 3):
+        if type(channels) is not int or channels not in (1, 3):
             raise GeneratorError(f"channels should be 1 (grey) or 3 (colour), got {channels!r}.")
         self.latent_dim = latent_dim
         self.image_size = image_size

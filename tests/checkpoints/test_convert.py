@@ -187,3 +187,19 @@ def test_a_tensor_that_claims_more_than_is_stored_is_refused(tutorial, tmp_path)
     torch.save(tensors, tmp_path / "x.pt")
     with pytest.raises(GeneratorError, match=r"shape \(6, 1000000, 4, 4\) has more elements than are stored"):
         convert_checkpoint(tmp_path / "x.pt")
+
+
+def test_a_flipped_bit_is_seen_where_there_are_checksums(tutorial, tmp_path):
+    path, z = tmp_path / "x.pt", torch.randn(2, 6)
+    torch.save(state(tutorial), path)
+    content = bytearray(path.read_bytes())
+    content[content.find(state(tutorial)["main.3.weight"].numpy().tobytes()) + 2] ^= 64
+    path.write_bytes(content)
+    with pytest.raises(GeneratorError, match=r"x\.pt is refused: it is damaged.*its record x/data/\d+ is damaged"):
+        convert_checkpoint(path)
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(state(tutorial), path)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    torch.testing.assert_close(convert_checkpoint(path)(z), tutorial(z[:, :, None, None]))

@@ -18,7 +18,7 @@ FILES = ("config.json", "directions.safetensors", "generator.safetensors", "READ
 LOADERS = ("pack", "pack", "generator", "either")
 
 CHILD = """
-import json, os, resource, sys, time, traceback, urllib.request, warnings
+import json, os, re, sys, time, traceback, urllib.request, warnings
 from huggingface_hub import constants, file_download
 from huggingface_hub.utils import logging
 from ganaug.errors import GeneratorError, PackError
@@ -53,7 +53,7 @@ for line in sys.stdin:
     except BaseException:
         told = {"other": traceback.format_exc()}
     told["seconds"] = time.monotonic() - start
-    told["kilobytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    told["kilobytes"] = int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1])
     print(json.dumps(told), flush=True)
 """
 

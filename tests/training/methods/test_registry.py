@@ -1,5 +1,6 @@
 """The registry, and the way of a stranger who adds a method in one file: this one."""
 
+import html
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,7 @@ def test_a_methods_paper_is_credited_on_the_cards_of_its_packs(last, tmp_path):
     find_directions(tiny(), "cited").save_pretrained(tmp_path / "pack")
     again = DirectionPack.from_pretrained(tmp_path / "pack")
     again.save_pretrained(tmp_path / "copy")
-    card = (tmp_path / "copy" / "README.md").read_text()
+    card = html.unescape((tmp_path / "copy" / "README.md").read_text())
     assert "found by the method `cited` (Latent Spaces (Ada and Bob, 2030), https://example.org/1)." in card
 
 

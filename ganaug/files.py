@@ -240,7 +240,8 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder) as file:  # one of its own for each process that looks
             file.write(bytes(4096))
     except OSError as error:
-        raise FileError(f"{folder} can't be written to ({error.strerror}).") from error
+        named = folder.resolve() if folder == Path() else folder
+        raise FileError(f"{named} can't be written to ({error.strerror}).") from error
 
 
 def check_can_be_made(path: Path) -> None:

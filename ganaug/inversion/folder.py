@@ -183,13 +183,19 @@ def _unchanged(folder: LabelledFolder, pack: DirectionPack) -> dict[str, Any]:
 
 def _read_latents(folder: LabelledFolder, pack: DirectionPack) -> tuple[Tensor, Tensor]:
     """Latents ``(N, latent_dim)`` and labels ``(N,)`` of the images of a folder; ``PackError`` if they are others'."""
-    root, again = folder.root, f"Run ganaug invert {folder.root} --pack {pack.name} --update."
+    root, again = folder.root, f"Run ganaug invert {folder.root} --pack {pack.name} --update"
     path = Path(root) / LATENTS_FILE
     if not path.is_file():
         raise PackError(f"there is no {path}. Make it: ganaug invert {root} --pack {pack.name}.")
     metadata, tensors = _stored(path)
-    stored = _images_of(metadata)
-    folder.leave_out(Path(root, name) for name in json.loads(metadata.get("skipped", "[]")))
+    if "generator_sha256" not in metadata:
+        raise PackError(
+            f"{path} is not a file of latents that ganaug has written. Move it away, then: ganaug invert {root} --pack "
+            f"{pack.name}."
+        )
+    stored, skipped = _images_of(metadata), json.loads(metadata.get("skipped", "[]"))
+    again += " --on-error skip." if skipped else "."
+    folder.leave_out(Path(root, name) for name in skipped)
     if stored is None or set(tensors) != {"latents", "labels"}:
         raise PackError(f"{path} does not say which images its latents are of. {again}")
     if any(metadata.get(name) != value for name, value in _identity(pack.generator).items()):

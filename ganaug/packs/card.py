@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -38,7 +39,22 @@ PLAIN = str.maketrans(
 LONGEST = 1000
 """Characters of one name, value or command that go into the card."""
 
+SEAL = "\n<!-- Written by ganaug, and replaced by it unless edited: {} -->\n"
+"""The last line of a card, with the SHA-256 of what stands above it."""
+
 AXES = ", the axes of that space: a baseline, for which nothing was learned"
+
+
+def sealed_card(card: str) -> bytes:
+    """A card as it is written: its last line tells whether it was edited afterwards."""
+    content = card.encode("utf-8", errors="replace")
+    return content + SEAL.format(hashlib.sha256(content).hexdigest()).encode()
+
+
+def is_edited(content: bytes) -> bool | None:
+    """Whether a card was edited since :func:`sealed_card`; None of cards of versions that did not seal them."""
+    card, mark, rest = content.rpartition(SEAL.partition("{")[0].encode())
+    return (mark + rest != SEAL.format(hashlib.sha256(card).hexdigest()).encode()) if mark else None
 
 
 def model_card(pack: DirectionPack, *, called: str, architecture: Any) -> str:

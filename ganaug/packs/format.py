@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from ganaug.generators import Encoder, Generator, ModuleGenerator
 from ganaug.generators.fetch import check_repository_id, check_revision
 from ganaug.generators.generator import CONFIG_FILE, WEIGHTS_FILE
 from ganaug.marks import folder_made
-from ganaug.packs.card import model_card
+from ganaug.packs.card import is_edited, model_card, sealed_card
 from ganaug.packs.direction import (
     NOWHERE,
     Range,
@@ -200,21 +201,46 @@ def write_pack(pack: DirectionPack, folder: Path, *, called: str) -> None:
     Raises:
         PackError: the path is a file; the folder holds no pack, but files with the names of a pack's; or the pack
             holds what no reader would take.
+
+    A README.md that was edited since a pack was written there stays as it is.
     """
     check_place(folder)
     config = pack_config(pack)
     in_pack = not pack.generator_origin and config["generator"].get("architecture") != ModuleGenerator.architecture
     generator, encoder = pack.generator if in_pack else None, pack.encoder
     try:
+        card = model_card(pack, called=called, architecture=config["generator"].get("architecture"))
         with folder_made(folder), scratch_folder(folder) as scratch:
             _write_files(pack, scratch, config, generator, encoder)
-            card = model_card(pack, called=called, architecture=config["generator"].get("architecture"))
-            (scratch / CARD_FILE).write_text(card, encoding="utf-8", errors="replace")
+            (scratch / CARD_FILE).write_bytes(sealed_card(card))
             with writing_alone(folder):
                 check_place(folder)
+                _keep_edited_card(folder, scratch)
                 put_in_place(scratch, folder, gone=[name for name in _of_pack(folder) if not (scratch / name).exists()])
     except (OSError, FileError) as error:
         raise PackError(f"the pack can't be written into {folder}: {error}") from error
+
+
+def _keep_edited_card(folder: Path, scratch: Path) -> None:
+    """Leave a card that somebody edited as it is, with a word; one that may have been is put aside."""
+    old = folder / CARD_FILE
+    if not old.is_file():
+        return
+    content = read_bytes(old)
+    edited = is_edited(content)
+    if edited is False or content == (scratch / CARD_FILE).read_bytes():
+        return
+    if edited:
+        (scratch / CARD_FILE).unlink()
+        warnings.warn(f"{old} was edited and stays as it is; without it a new model card is written.", stacklevel=2)
+        return
+    aside = next(name for name in _aside_names() if not os.path.lexists(folder / name))
+    (scratch / aside).write_bytes(content)
+    warnings.warn(f"{old} may have been edited, and is kept as {aside}.", stacklevel=2)
+
+
+def _aside_names() -> Iterator[str]:
+    return (f"README.old{number or ''}.md" for number in itertools.count())
 
 
 def check_place(folder: Path) -> None:

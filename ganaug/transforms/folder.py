@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from ganaug.devices import default_device, own_defaults
 from ganaug.draws import seeded
-from ganaug.errors import FileError, TransformError
+from ganaug.errors import FileError, TransformError, listed
 from ganaug.files import check_can_be_made, read_json, write_json
 from ganaug.folders import LabelledFolder, OnError, read_image
 from ganaug.inversion import check_domain_of_files, classes_of_folder
@@ -116,6 +116,7 @@ def augment_folder(
     check_can_be_made(out / PROGRESS_FILE)
     folder = LabelledFolder(images, on_error=on_error)
     of_class = classes_of_folder(pack, folder.classes, classes, where=str(images), required=source == "sample")
+    _refuse_leftovers(out, {file for _, name, _ in _names(folder) for file in _files_of(out, name, copies)})
     target = default_device(device)
     if check_domain:
         check_domain_of_files(pack, [file for file, _ in folder.samples], device=target)
@@ -124,7 +125,7 @@ def augment_folder(
         _check_place(images, out, making)  # another process may have begun meanwhile
         write_json(out / PROGRESS_FILE, making)
         for file, name, label in tqdm(_names(folder), "augment", len(folder.samples), disable=not show_progress):
-            files = [out / name.with_name(f"{name.name}_{copy}.png") for copy in range(copies)]
+            files = _files_of(out, name, copies)
             if _are_there(files, since=file):
                 continue
             picture = read_image(file, channels=pack.generator.channels).to(target)
@@ -133,6 +134,19 @@ def augment_folder(
                 _write_png(each, image)
             written += copies
     return Augmented(written, copies * len(folder.samples) - written, folder.skipped)
+
+
+def _files_of(out: Path, name: Path, copies: int) -> list[Path]:
+    return [out / name.with_name(f"{name.name}_{copy}.png") for copy in range(copies)]
+
+
+def _refuse_leftovers(out: Path, wanted: set[Path]) -> None:
+    """``FileError`` for images in ``out`` that no image of this call is the source of."""
+    if others := sorted(str(file) for file in out.rglob("*.png") if file not in wanted):
+        raise FileError(
+            f"{out} holds images whose sources are gone, or have another name or class since: {listed(others)}. Delete "
+            "them, or choose another folder."
+        )
 
 
 def _write_png(file: Path, image: Tensor) -> None:

@@ -136,6 +136,6 @@ def test_a_killed_command_is_given_again_and_ends_as_the_unbroken_one(quick, thi
         resume = ["--resume"] if (here / "out" / "checkpoint.pt").exists() else []
         code = ended([*words, *resume], here)
         assert contents(here) == whole, f"ended with {code}"
-        if kills == 10:
+        if kills == (2 if command == "demo" else 10):  # it takes seconds to draw what it shows
             return
     raise AssertionError(f"only {kills} kills came in time")

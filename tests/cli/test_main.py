@@ -114,3 +114,11 @@ def test_ctrl_c_says_what_is_left(run, photos, pack_folder, tmp_path, monkeypatc
     more = (tmp_path / "out", "--direction", 0) if words == "augment" else ()
     text = run(words, photos("0", "1"), *more, "--pack", pack_folder, code=130)
     assert f"Stopped; {told}" in text
+
+
+def test_ctrl_c_before_a_command_has_begun(run, monkeypatch):
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["ganaug.cli.main"], "import_module", stopped)
+    assert "Stopped; nothing half-written" in run("packs", code=130)

@@ -415,3 +415,30 @@ def test_weights_that_are_no_numbers_are_named(inverting_pack, tmp_path, file, v
     save_file({**weights, name: weights[name].double()}, folder / f"{file}.safetensors")
     with pytest.raises(PackError, match=rf"{file}\.safetensors does not fit .*{name} is torch\.float64"):
         DirectionPack.from_pretrained(folder).load()
+
+
+@pytest.mark.parametrize("edit_card", [lambda text: text + "\n## My notes\n", lambda text: text.replace("#", "##", 1)])
+def test_a_card_that_was_edited_stays(pack, folder, edit_card):
+    card = folder / "README.md"
+    written = card.read_text()
+    DirectionPack.from_pretrained(folder).save_pretrained(folder)
+    assert card.read_text() == written, "one that was not is written again"
+    card.write_text(edit_card(written))
+    again = DirectionPack.from_pretrained(folder)
+    again.rename(0, "new")
+    with pytest.warns(UserWarning, match="was edited and stays as it is"):
+        again.save_pretrained(folder)
+    assert card.read_text() == edit_card(written) and DirectionPack.from_pretrained(folder).names["new"] == 0
+    card.unlink()
+    again.save_pretrained(folder)
+    assert "new" in card.read_text()
+
+
+def test_a_card_of_before_is_put_aside(pack, folder):
+    card = folder / "README.md"
+    for text, aside in (("# Mine", "README.old.md"), ("# Mine too", "README.old1.md")):
+        card.write_text(text)
+        with pytest.warns(UserWarning, match=f"is kept as {aside}"):
+            pack.save_pretrained(folder)
+        assert (folder / aside).read_text() == text and "library_name" in card.read_text()
+    assert DirectionPack.from_pretrained(folder).names == pack.names

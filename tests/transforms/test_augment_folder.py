@@ -192,3 +192,22 @@ def test_what_does_not_fit_is_named_before_anything_is_written(photos, pack, inv
         with pytest.raises(TransformError, match=message):
             augment_folder(photos, tmp_path / "out", 0, pack=pack, show_progress=False, **options)
     assert {path.name for path in tmp_path.iterdir()} == {"full", "photos"}
+
+
+@pytest.mark.parametrize("change", ["relabelled", "removed", "one of the same name"])
+def test_images_whose_sources_are_gone_are_named(photos, inverting_pack, tmp_path, change):
+    options = {"pack": inverting_pack, "classes": [], "device": "cpu", "show_progress": False}
+    augment_folder(photos, tmp_path / "out", 0, **options)
+    before = pixels(tmp_path / "out")
+    source = photos / "class0" / "0.png"
+    if change == "relabelled":
+        source.rename(photos / "class1" / "0.png")
+    elif change == "removed":
+        source.unlink()
+    else:
+        Image.open(source).save(source.with_suffix(".bmp"))
+    with pytest.raises(FileError, match=r"class0.0_0\.png.*Delete them"):
+        augment_folder(photos, tmp_path / "out", 0, **options)
+    assert pixels(tmp_path / "out").keys() == before.keys()
+    (tmp_path / "out" / "class0" / "0_0.png").unlink()
+    augment_folder(photos, tmp_path / "out", 0, **options)

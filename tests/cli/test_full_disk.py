@@ -1,0 +1,91 @@
+"""No room: one sentence that names the place, nothing half-written, and with room the same command does its work."""
+
+import multiprocessing
+import resource
+import traceback
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch.nn import functional as F
+
+from ganaug.cli.main import main
+from ganaug.generators import SNGAN
+from ganaug.packs import DirectionPack
+
+COMMANDS = {
+    "name": "name pack 0=light",
+    "train": "train --generator gen --out OUT steps=1 num_directions=2 batch_size=4 reconstructor=lenet",
+    "train another method": "train --generator gen --out OUT method=random num_directions=2",
+    "show": "show pack --out OUT --seeds 1",
+    "convert": "convert checkpoint.pt --out OUT",
+    "bank": "bank pack OUT --direction 0 --size 40",
+    "pull": "pull pack OUT",
+    "augment": "augment photos OUT --pack pack --direction 0 --classes cat,dog",
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, photos, tutorial):
+    monkeypatch.chdir(tmp_path)
+    photos("cat", "dog", size=(60, 60))
+    torch.manual_seed(0)
+    generator = SNGAN(latent_dim=8, channels=3, num_classes=2, widths=(8, 8, 8, 8)).freeze()
+    DirectionPack(F.normalize(torch.randn(3, 8), dim=1), generator=generator).save_pretrained("pack")
+    SNGAN(latent_dim=8, channels=1, widths=(8, 8, 8, 8)).freeze().save_pretrained("gen")
+    torch.save({f"main.{name}": tensor for name, tensor in tutorial.state_dict().items()}, "checkpoint.pt")
+    return tmp_path
+
+
+def given(words, most=None):
+    """Exit status, words and traceback of a command in a process of its own, whose files may hold so many bytes."""
+    context = multiprocessing.get_context("fork")
+    told = context.SimpleQueue()
+
+    def child():
+        torch.set_num_threads(1)
+        if most is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        result = CliRunner().invoke(main, words)
+        failed = result.exc_info if result.exception and not isinstance(result.exception, SystemExit) else None
+        told.put((result.exit_code, result.output, "".join(traceback.format_exception(*failed)) if failed else ""))
+
+    process = context.Process(target=child)
+    process.start()
+    answer = told.get()
+    process.join(60)
+    return answer
+
+
+def contents(folder):
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("most", [0, 5000])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "train"])
+def test_without_room_nothing_is_half_written_and_with_room_the_same_command_works(here, command, most):
+    words = COMMANDS[command].replace("OUT", "out").split()
+    before = contents(here)
+    code, output, failed = given(words, most)
+    last = output.strip().splitlines()[-1]
+    assert code == 1 and not failed and last.startswith("Error: ") and "File too large" in last, failed or output
+    assert ("pack" if command == "name" else "out") in last or str(here) in last
+    after = contents(here)
+    if command != "augment":  # which keeps the images that are whole
+        assert after == before
+    assert {name: after[name] for name in before} == before
+    assert given(words)[0] == 0
+    assert not [name for name in contents(here) if ".part" in name or ".lock" in name]
+
+
+@pytest.mark.slow
+def test_a_run_without_room_for_its_pack_goes_on(here):
+    words = COMMANDS["train"].replace("OUT", "out").split()
+    assert given(words)[0] == 0
+    for file in (here / "out").iterdir():
+        if file.name not in ("checkpoint.pt", "metrics.jsonl"):
+            file.unlink()
+    code, output, failed = given([*words, "--resume"], most=5000)
+    assert code == 1 and not failed and "can't be written" in output
+    assert given([*words, "--resume"])[0] == 0
+    assert DirectionPack.from_pretrained(here / "out").load()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganaug.devices import own_defaults
 from ganaug.errors import TransformError
-from ganaug.images import from_unit, in_channels, to_unit
+from ganaug.images import check_kind, from_unit, in_channels, to_unit
 from ganaug.inversion import invert_resized
 from ganaug.packs import DirectionPack
 from ganaug.transforms.bounds import Bounds, check_images
@@ -92,6 +92,14 @@ class RandomLatentShift(IntensityAugmentationBase2D):
     @own_defaults
     @own_defaults
     def forward(self, input: Tensor, params: dict[str, Tensor] | None = None, **options: Any) -> Tensor:
+        if not isinstance(input, Tensor):
+            raise TransformError(f"images should be a tensor, got a {type(input).__name__}.")
+        check_kind(input)
+        if input.ndim not in (3, 4) or 0 in input.shape[-2:] or input.dtype == torch.uint8:
+            raise TransformError(
+                f"images should be float in [0, 1] of shape (C, H, W) or (B, C, H, W), got {input.dtype} of shape "
+                f"{tuple(input.shape)}."
+            )
         shifted: Tensor = super().forward(input, params=params, **options)
         return shifted
 

@@ -125,6 +125,8 @@ def checked_classes(
             f"{labels!r:.80}. Say where they are with labels_getter=..., or with None that there are none. Names of "
             "classes need a pack that knows them, or classes=[...], the data set's names in the order of its labels."
         )
+    if not _is_dense(classes):
+        raise TransformError(f"the labels should be a dense tensor of integers, got {classes.layout} {classes.dtype}.")
     open_bounds = Bounds() if bounds is None else bounds
     indices = _indices(classes, count, names.num_labels(num_classes), open_bounds, mixed=mixed)
     if bounds is None:
@@ -239,7 +241,7 @@ def _resembles(part: Any, count: int, num_labels: int, *, single: bool, names: C
     if isinstance(part, (list, tuple)) and not all(map(_is_row, part)):
         return False
     values = _as_tensor(part)
-    if not isinstance(values, Tensor) or values.is_complex():
+    if not isinstance(values, Tensor) or values.is_complex() or not _is_dense(values):
         return False
     if values.dtype == torch.bool:
         values = values.float()  # one-hot rows
@@ -265,6 +267,12 @@ def _conversion(labels: Tensor, count: int) -> str:
     turned = ".long()" if whole and labels.dtype != torch.int64 else ""
     how = squeezed + turned
     return f" If these are class indices, labels{how} makes them so." if whole and how else ""
+
+
+def _is_dense(values: Tensor) -> bool:
+    """Whether a tensor has values that can be looked at."""
+    small = values.is_floating_point() and values.element_size() == 1
+    return values.layout is torch.strided and not (values.is_nested or values.is_meta or values.is_quantized or small)
 
 
 def _one_class(label: Any, num_classes: int) -> Tensor | None:

@@ -244,6 +244,8 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
                     f"LatentShift changes whole images, so a {type(item).__name__} in the sample might no longer fit. "
                     "Apply it to images and class labels only."
                 )
+            if isinstance(item, Tensor) and item.is_nested:
+                raise TransformError("a sample's tensors should be dense, got a nested one. Pass a list of its images.")
 
     def make_params(
         self, flat_inputs: list[Any], *, source: str | None = None, bounds: Bounds | None = None

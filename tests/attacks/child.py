@@ -19,6 +19,7 @@ from ganaug.checkpoints import convert_checkpoint
 from ganaug.errors import UserError
 from ganaug.generators import Generator
 from ganaug.packs import DirectionPack
+from ganaug.transforms import LatentShift
 
 MEMORY = 2**30
 
@@ -51,7 +52,15 @@ def pack(path):
     return drawn(pack.generator)
 
 
-OPENS = {"checkpoint": converted, "generator": generator, "pack": pack}
+def bank(path):
+    """What a bank serves of each class."""
+    shift = LatentShift(bank=path, p=1.0)
+    torch.manual_seed(0)
+    served, _ = shift(torch.zeros(6, 3, 32, 32, dtype=torch.uint8), torch.arange(6) % 3)
+    return hashlib.sha256(served.numpy().tobytes()).hexdigest()
+
+
+OPENS = {"checkpoint": converted, "generator": generator, "pack": pack, "bank": bank}
 
 
 def attacked(kind, path):

@@ -9,7 +9,7 @@ import torch
 
 from ganaug.devices import autocast, in_channels_last
 from ganaug.errors import SettingsError
-from ganaug.generators import Generator
+from ganaug.generators import ARCHITECTURES, Generator
 from ganaug.training.discovery.step import Synthesis
 
 
@@ -26,7 +26,11 @@ def fused(generator: Generator, *, recompute: bool = False) -> Generator:
     network = in_channels_last(generator.fused())
     if recompute:
         if network.recomputes is None:
-            raise SettingsError("recompute=true is for the architectures of ganaug, not for a network of your own.")
+            able = sorted(name for name, kind in ARCHITECTURES.items() if kind.recomputes is not None)
+            raise SettingsError(
+                f"recompute=true is for architectures with blocks to compute twice ({', '.join(able)}), and this "
+                f"generator is a {type(generator).__name__}. Leave it out, or take a smaller batch_size."
+            )
         if network is generator:
             network = copy.deepcopy(generator)
         network.recomputes = True

@@ -388,9 +388,16 @@ def test_recomputing_keeps_less():
     assert saved[True] < saved[False] / 2
 
 
-def test_recomputing_is_for_architectures_that_can():
-    generator = Generator.from_module(Blobs(), latent_dim=4, image_size=32, channels=1)
-    with pytest.raises(SettingsError, match="recompute=true is for"):
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Generator.from_module(Blobs(), latent_dim=4, image_size=32, channels=1),
+        lambda: MLP(latent_dim=4, hidden=(8,), image_size=32, channels=1),
+    ],
+)
+def test_recomputing_is_for_architectures_that_can(make):
+    generator = make()
+    with pytest.raises(SettingsError, match=f"recompute=true is for .*biggan.*is a {type(generator).__name__}"):
         discover(generator, steps=2, recompute=True, **QUICK)
 
 

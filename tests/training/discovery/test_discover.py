@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ganaug.errors import DiscoveryError, GeneratorError, Interrupted, SettingsError
-from ganaug.generators import DCGAN, SNGAN, Generator, StyleGAN2
+from ganaug.generators import DCGAN, MLP, SNGAN, Generator, StyleGAN2
 from ganaug.training import DiscoverySettings, discover
 from ganaug.training.discovery import Run
 from ganaug.training.discovery.checkpoint import write_checkpoint

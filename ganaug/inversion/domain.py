@@ -139,8 +139,8 @@ def fit_domain(pack: DirectionPack, images: Tensor | None, *, seed: int = 0) -> 
 
 
 def _bounds(figures: Tensor) -> Tensor:
-    """The lowest and the highest ``(F, 2)`` of figures ``(N, F)``; the lowest less a tenth of the width, since images of
-    another kind are seldom more typical, or reconstructed better."""
+    """The lowest and the highest ``(F, 2)`` of figures ``(N, F)``; the lowest less a tenth of the width, since images
+    of another kind are seldom more typical, or reconstructed better."""
     low, high = figures.min(0).values, figures.max(0).values
     high = torch.maximum(high, low + EPSILON)
     return torch.stack([low - (high - low) / 10, high], 1)

@@ -6,13 +6,15 @@ CIFAR is the folder of the JPEG copy, unpacked (test/CLASS/NNNN.jpg). For each s
 times: 64 images at random, in batches of 16, through ``LatentShift("any", pack=...)``. Printed is the share of runs
 that were refused, and after how many images at the most. Own images are test images (of `faces`, which has none, images
 that its generator draws), as they are, flipped, cropped, moved and jittered; how much is drawn for each run.
-Photographs are squares of 32 to 256 pixels out of ``bsds500/test``. Noise is uniform.
+Photographs are squares of 32 to 256 pixels out of ``bsds500/test``. Noise is uniform. Of the sets that end in
+``-class`` and ``-pair``, the 64 images of a run are of one class or of two, as those of a folder that is read in order.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
 
 import torch
@@ -21,7 +23,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from ganaug import transforms
-from ganaug.data import digits_on_photographs, fashion_mnist, mnist
+from ganaug.data import LabelledImages, digits_on_photographs, fashion_mnist, mnist
 from ganaug.errors import TransformError
 from ganaug.folders import image_files, read_image
 from ganaug.images import signed_to_uint8
@@ -49,21 +51,50 @@ def faces() -> Tensor:
     return torch.cat([signed_to_uint8(generator(generator.sample_latents(200))) for _ in range(10)])
 
 
-def readers(data: Path, cifar: Path) -> dict[str, Callable[[], Tensor]]:
+def classes(data: LabelledImages) -> list[Tensor]:
+    return [data.images[data.labels == label] for label in data.labels.unique().tolist()]
+
+
+def pairs(pools: list[Tensor]) -> list[Tensor]:
+    return [torch.cat(pair) for pair in combinations(pools, 2)]
+
+
+def cifar10(root: Path) -> list[Tensor]:
+    return [
+        torch.stack([read_image(file, channels=3) for file in some(image_files(folder), 200)])
+        for folder in sorted((root / "test").iterdir())
+    ]
+
+
+def grey(pools: list[Tensor]) -> list[Tensor]:
+    return [v2.functional.rgb_to_grayscale(pool, 3) for pool in pools]
+
+
+def readers(data: Path, cifar: Path) -> dict[str, Callable[[], list[Tensor]]]:
+    """By name, how to read what the 64 images of a run are drawn from: one pool of images, or one of several."""
     return {
-        "digits": lambda: digits_on_photographs(data, train=False).images,
-        "mnist": lambda: mnist(data, train=False).images,
-        "faces": faces,
-        "fashion-mnist": lambda: fashion_mnist(data, train=False).images,
-        "cifar10": lambda: torch.stack(
-            [read_image(file, channels=3) for file in some(image_files(cifar / "test"), 2000)]
-        ),
-        "photographs": lambda: photographs(data),
-        "noise": lambda: torch.randint(0, 256, (1000, 3, 32, 32), dtype=torch.uint8),
+        "digits": lambda: [digits_on_photographs(data, train=False).images],
+        "mnist": lambda: [mnist(data, train=False).images],
+        "faces": lambda: [faces()],
+        "fashion-mnist": lambda: [fashion_mnist(data, train=False).images],
+        "cifar10": lambda: [torch.cat(cifar10(cifar))],
+        "photographs": lambda: [photographs(data)],
+        "noise": lambda: [torch.randint(0, 256, (1000, 3, 32, 32), dtype=torch.uint8)],
+        "digits-class": lambda: classes(digits_on_photographs(data, train=False)),
+        "digits-pair": lambda: pairs(classes(digits_on_photographs(data, train=False))),
+        "mnist-class": lambda: classes(mnist(data, train=False)),
+        "mnist-pair": lambda: pairs(classes(mnist(data, train=False))),
+        "cifar10-grey": lambda: grey([torch.cat(cifar10(cifar))]),
+        "cifar10-class": lambda: cifar10(cifar),
+        "cifar10-grey-class": lambda: grey(cifar10(cifar)),
+        "fashion-mnist-class": lambda: classes(fashion_mnist(data, train=False)),
     }
 
 
 SETS = list(readers(Path(), Path()))
+AS_THEY_ARE = "as they are"
+OF_FEW_CLASSES = (AS_THEY_ARE, "all of it")
+"""What is done to a pack's own images of one class or two."""
 
 
 def views(channels: int, size: int) -> dict[str, Callable[[Tensor], Tensor]]:
@@ -72,7 +103,7 @@ def views(channels: int, size: int) -> dict[str, Callable[[Tensor], Tensor]]:
     jitter = v2.ColorJitter(strength, strength, *((strength, strength / 4) if channels == 3 else ()))
     crop = v2.RandomResizedCrop(size, scale=(1 - strength, 1.0), antialias=True)
     return {
-        "as they are": lambda image: image,
+        AS_THEY_ARE: lambda image: image,
         "flipped": v2.RandomHorizontalFlip(1.0),
         "cropped": crop,
         "moved": v2.RandomCrop(size, padding=int(torch.randint(1, size // 8 + 1, ()))),
@@ -92,27 +123,28 @@ def refused_after(pack: DirectionPack, batch: Tensor) -> int:
     return 0
 
 
-def rows(sets: dict[str, Tensor], runs: int, packs: list[str]) -> Iterator[tuple[str, str, list[int]]]:
+def rows(sets: dict[str, list[Tensor]], runs: int, packs: list[str]) -> Iterator[tuple[str, str, list[int]]]:
     for name in packs:
         pack = DirectionPack.from_pretrained(name)
         fitting = v2.RGB() if pack.generator.channels == 3 else v2.Grayscale()
-        for kind, pool in sets.items():
-            for view in views(3, 32) if kind == name else ("as they are",):
+        for kind, pools in sets.items():
+            own, _, few = kind.partition("-")
+            done = (AS_THEY_ARE,) if own != name else OF_FEW_CLASSES if few else tuple(views(3, 32))
+            for view in done:
                 after = []
-                for _ in range(runs):
+                for run in range(runs):
+                    pool = pools[run % len(pools)]
                     chosen = fitting(pool[torch.randperm(len(pool))[:64]])
                     look = views(pack.generator.channels, chosen.shape[-1])[view]
                     after.append(refused_after(pack, torch.stack([look(image) for image in chosen])))
-                yield name, kind if kind != name else f"its own, {view}", after
+                yield name, kind if own != name else f"its own {few}, {view}".replace(" ,", ","), after
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cifar", type=Path, default=Path("cifar10"))
-    parser.add_argument(
-        "--sets", nargs="+", default=list(readers(Path(), Path())), choices=list(readers(Path(), Path()))
-    )
+    parser.add_argument("--sets", nargs="+", default=SETS, choices=SETS)
     parser.add_argument("--packs", nargs="+", choices=PACKS, default=list(PACKS))
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import torch
@@ -14,16 +15,20 @@ from ganaug.errors import PackError, TransformError
 from ganaug.folders import fitted, open_image
 from ganaug.images import resized, signed_to_uint8, to_unit, unit_to_signed
 from ganaug.packs import DirectionPack
-from ganaug.packs.domain import ENOUGH, EPSILON, Domain, described
+from ganaug.packs.domain import ENOUGH, EPSILON, FIGURES, Domain, described, taken_together
 
 LIMIT = 1.1
 """How far a figure may lie from the middle of its bounds, in half-widths."""
 
 COMPONENTS = 128
 VIEWS = 500
-"""Images that each way of augmenting is tried on."""
+"""Images that each way of augmenting is tried on for the Gaussian; twice as many for the bounds."""
 DRAWS = 1000
-"""Draws of 64 of them that the bounds are made of; a tenth of it for each class."""
+"""Draws of 64 of them that the bounds are made of; a tenth of it for each group, a fiftieth for each pair of groups."""
+GROUPS = 10
+"""Groups of images that look alike, where the encoder reads no classes, or more than so many."""
+ALIKE = 80
+"""Images in such a group."""
 
 
 @torch.no_grad()
@@ -48,12 +53,13 @@ def refuse_if_foreign(pack: DirectionPack, descriptions: Tensor, errors: Tensor)
     excess = pack.domain.excess(descriptions, errors).tolist()
     if max(map(abs, excess)) <= LIMIT:
         return
-    kind, error, mean = (f"{each:+.1f}" for each in excess)
+    kind, error, mean = (f"{each:+.1f}" for each in excess[:FIGURES])
+    together = max(excess[FIGURES:], key=abs, default=0.0)
     raise TransformError(
         f"the images are not of the kind that pack {pack.name!r} is for: over {len(errors)} of them, how each looks to "
-        f"its encoder is off by {kind}, how well it reconstructs them by {error}, and how they look on average by "
-        f"{mean}, where its own images are off by at most {LIMIT}. Take a pack for such images (ganaug packs), or "
-        "build one; check_domain=False (--no-check-domain) lets them pass."
+        f"its encoder is off by {kind}, how well it reconstructs them by {error}, how they look on average by {mean}, "
+        f"and two of these together by {together:+.1f}, where its own images are off by at most {LIMIT}. Take a pack "
+        "for such images (ganaug packs), or build one; check_domain=False (--no-check-domain) lets them pass."
     )
 
 
@@ -93,8 +99,9 @@ def fit_domain(pack: DirectionPack, images: Tensor | None, *, seed: int = 0) -> 
     compressed and enlarged.
 
     Half of the images make the Gaussian, the other half the bounds: the figures of 1,000 draws of 64 images for each
-    way of augmenting, and of 100 draws of images that are read as one class, for each class; and those of images that
-    the generator draws.
+    way of augmenting, and of draws of images of one class or of two, as folders are read in order: as the encoder reads
+    them before they are augmented. Where it reads none, images that look alike to it take the place of classes. So too
+    those of images that the generator draws.
 
     Args:
         images: real images ``(N, C, H, W)`` uint8 of the generator's size; None for images that the generator draws.
@@ -107,43 +114,81 @@ def fit_domain(pack: DirectionPack, images: Tensor | None, *, seed: int = 0) -> 
     own = drawn if images is None else images
     order = torch.randperm(len(own), generator=rng)
     fit, held_out = order.chunk(2) if len(own) > 1 else (order, order)
+    held_out = _some(held_out, 2 * VIEWS, rng)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         views = [
-            [looked_at(pack, view(own[_some(part, rng)])) for part in (fit, held_out)]
+            (looked_at(pack, view(own[_some(fit, VIEWS, rng)])), looked_at(pack, view(own[held_out])))
             for view in _views(pack.generator.channels, pack.generator.image_size)
         ]
     gaussian = _gaussian(torch.cat([first[0] for first, _ in views]))
-    domain = Domain(*gaussian, bounds=torch.tensor([[-1.0, 1.0]] * 3))
+    domain = Domain(*gaussian, bounds=torch.tensor([[-1.0, 1.0]] * FIGURES))
+    of_drawn = looked_at(pack, drawn[-2 * VIEWS :])
     found = []
-    for descriptions, errors, read in (*(held for _, held in views), looked_at(pack, drawn)):
-        parts = [
-            (torch.arange(len(read)), DRAWS),
-            *(((read == y).nonzero()[:, 0], DRAWS // 10) for y in range(pack.num_classes)),
-        ]
-        for rows, draws in parts:
-            if len(rows) >= ENOUGH // 4:
-                for chosen in rows[torch.randint(len(rows), (draws, ENOUGH), generator=rng)]:
+    for seen, looks in ((views[0][1], [held for _, held in views]), (of_drawn, [of_drawn])):
+        parts = _parts(domain, pack.num_classes, seen[0], seen[2], rng)
+        for descriptions, errors, _ in looks:
+            for rows, draws in parts:
+                for _ in range(draws):
+                    chosen = _some(rows, ENOUGH, rng)
                     found.append(domain.figures(descriptions[chosen], errors[chosen]))
     figures = torch.stack(found)
+    bounds = _bounds(figures)
+    together = taken_together((figures - bounds.mean(1)) / (bounds.diff(dim=1)[:, 0] / 2))
+    return Domain(*gaussian, bounds=torch.cat([bounds, _bounds(together)]))
+
+
+def _bounds(figures: Tensor) -> Tensor:
+    """The lowest and the highest ``(F, 2)`` of figures ``(N, F)``; the lowest less a tenth of the width, since images
+    of another kind are seldom more typical, or reconstructed better."""
     low, high = figures.min(0).values, figures.max(0).values
-    return Domain(*gaussian, bounds=torch.stack([low, torch.maximum(high, low + EPSILON)], 1))
+    high = torch.maximum(high, low + EPSILON)
+    return torch.stack([low - (high - low) / 10, high], 1)
+
+
+def _parts(
+    domain: Domain, num_classes: int, descriptions: Tensor, read: Tensor, rng: torch.Generator
+) -> list[tuple[Tensor, int]]:
+    """Rows of N images to draw from, and how often: all of them, those of one group, those of two."""
+    if 0 < num_classes <= GROUPS:
+        groups = [(read == label).nonzero()[:, 0] for label in range(num_classes)]
+    else:
+        groups = _alike((descriptions - domain.mean) / domain.scale @ domain.components, rng)
+    groups = [group for group in groups if len(group) >= ENOUGH // 4]
+    pairs = [torch.cat(pair).unique() for pair in combinations(groups, 2)]
+    every = (torch.arange(len(read)), DRAWS)
+    return [every, *((group, DRAWS // 10) for group in groups), *((pair, max(1, DRAWS // 50)) for pair in pairs)]
+
+
+def _alike(points: Tensor, rng: torch.Generator) -> list[Tensor]:
+    """The rows of those of points ``(N, K)`` that lie nearest to each of the centres that k-means finds (Lloyd, 1982),
+    which starts from points that are far apart (Arthur & Vassilvitskii, "k-means++", 2007)."""
+    centres = points[torch.randint(len(points), (1,), generator=rng)]
+    while len(centres) < GROUPS:
+        away = torch.cdist(points, centres).min(1).values.square() + EPSILON
+        centres = torch.cat([centres, points[torch.multinomial(away, 1, generator=rng)]])
+    for _ in range(30):
+        nearest = torch.cdist(points, centres).argmin(1)
+        near = [points[nearest == group] for group in range(GROUPS)]
+        centres = torch.stack([own.mean(0) if len(own) else old for own, old in zip(near, centres, strict=True)])
+    return list(torch.cdist(centres, points).argsort(1)[:, :ALIKE])
 
 
 def _drawn(pack: DirectionPack, rng: torch.Generator) -> Tensor:
     generator = pack.generator
     drawn = []
     with torch.no_grad():
-        for _ in range(max(1, 2 * VIEWS // 100)):
+        for _ in range(max(1, 4 * VIEWS // 100)):
             latents, labels = generator.sample_latents(100, rng=rng), generator.sample_labels(100, rng=rng)
             drawn.append(signed_to_uint8(generator(latents, labels)).cpu())
     return torch.cat(drawn)
 
 
-def _some(indices: Tensor, rng: torch.Generator) -> Tensor:
-    if len(indices) >= VIEWS:
-        return indices[torch.randperm(len(indices), generator=rng)[:VIEWS]]
-    return indices[torch.randint(len(indices), (VIEWS,), generator=rng)]
+def _some(indices: Tensor, count: int, rng: torch.Generator) -> Tensor:
+    """So many of indices ``(N,)``, each once; or more than once, where there are not as many."""
+    if len(indices) >= count:
+        return indices[torch.randperm(len(indices), generator=rng)[:count]]
+    return indices[torch.randint(len(indices), (count,), generator=rng)]
 
 
 def _views(channels: int, size: int) -> Iterator[Callable[[Tensor], Tensor]]:

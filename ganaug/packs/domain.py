@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import combinations
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,13 @@ ENOUGH = 64
 """Images after which the decision falls."""
 
 EPSILON = 1e-3
+FIGURES = 3
+
+
+def taken_together(figures: Tensor) -> Tensor:
+    """The sums and differences ``(..., 6)`` of three figures ``(..., 3)``, two by two."""
+    pairs = [figures[..., pair] for pair in combinations(range(FIGURES), 2)]
+    return torch.stack([each for pair in pairs for each in (pair.sum(-1), -pair.diff(dim=-1)[..., 0])], -1)
 
 
 @dataclass(frozen=True)
@@ -27,12 +35,16 @@ class Domain:
     (Tipping & Bishop, "Probabilistic Principal Component Analysis", 1999). Of some images three figures count: the mean
     log of their Mahalanobis distances under that Gaussian (as Lee et al., NeurIPS 2018, tell images of another kind),
     the mean log of the absolute error of their reconstructions, and the log of the distance of their mean description.
+    Each may be as high for the pack's own images, of one class or moved, as for others; all at once they are not. So
+    their sums and differences, two by two, are bounded too, in half-widths of their own bounds (the octagons of Miné,
+    "The octagon abstract domain", 2006). Domains of before have bounds of the three figures alone.
 
     Attributes:
         mean, scale: ``(D,)``, of the description.
         components, variances: ``(D, K)`` and ``(K,)``, of the standardised description.
         rest: ``(1,)``, the variance along all other axes.
-        bounds: ``(3, 2)``, the lowest and the highest of each figure over 64 images of the pack's own.
+        bounds: ``(9, 2)`` or ``(3, 2)``, the lowest and the highest of each figure over 64 images of the pack's own,
+            then those of the sum and of the difference of the first and second, first and third, second and third.
     """
 
     mean: Tensor
@@ -58,15 +70,18 @@ class Domain:
         return distances
 
     def excess(self, descriptions: Tensor, errors: Tensor) -> Tensor:
-        """How far each figure of N images lies from the middle of its bounds, ``(3,)``, in half-widths.
+        """How far N images lie from the middle of each of the bounds, ``(9,)`` or ``(3,)``, in half-widths.
 
-        Fewer than 64 images scatter more, so the bounds of the first two are wider for them, and the third is 0.
+        Fewer than 64 images scatter more, so the bounds are wider for them, and what depends on the third figure is 0.
         """
         low, high = self.bounds.unbind(1)
-        half = (high - low) / 2 * max(1.0, ENOUGH / len(errors)) ** 0.5
-        excess: Tensor = (self.figures(descriptions, errors) - (low + high) / 2) / half
+        middle, half = (low + high) / 2, (high - low) / 2
+        figures = (self.figures(descriptions, errors) - middle[:FIGURES]) / half[:FIGURES]
+        together = taken_together(figures)[: len(half) - FIGURES]
+        excess = torch.cat([figures, (together - middle[FIGURES:]) / half[FIGURES:]])
         if len(errors) < ENOUGH:
-            excess[2] = 0
+            excess *= (len(errors) / ENOUGH) ** 0.5
+            excess[[2, *range(FIGURES + 2, len(excess))]] = 0
         return excess
 
     def tensors(self) -> dict[str, Tensor]:
@@ -84,7 +99,8 @@ class Domain:
         if sorted(tensors) != sorted(names):
             raise PackError(f"a domain has the tensors {', '.join(names)}, found {', '.join(sorted(tensors))}.")
         size, kept = (*tensors["components"].shape, 0, 0)[:2]
-        shapes = ((size,), (size,), (size, kept), (kept,), (1,), (3, 2))
+        bounds = FIGURES if tensors["bounds"].numel() == 2 * FIGURES else FIGURES + 2 * FIGURES
+        shapes = ((size,), (size,), (size, kept), (kept,), (1,), (bounds, 2))
         for name, shape in zip(names, shapes, strict=True):
             tensor = tensors[name]
             if tuple(tensor.shape) != shape or tensor.dtype != torch.float32 or not tensor.isfinite().all():

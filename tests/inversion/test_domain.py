@@ -140,3 +140,58 @@ def test_folders_are_looked_at_before_anything_is_written(digits, tmp_path):
         augment_folder(tmp_path / "photos", tmp_path / "out", "background", pack=digits, show_progress=False)
     assert not (tmp_path / "out").exists()
     check_domain_of_files(DirectionPack(torch.eye(8), generator=SNGAN(latent_dim=8, channels=1)), [])
+
+
+def test_its_own_kind_passes_in_order_of_classes_too(grey_pack, monkeypatch):
+    """An unconditional pack knows no classes, and a folder's first 64 images are often of one or two."""
+    monkeypatch.setattr("ganaug.inversion.domain.VIEWS", 100)
+    rng = torch.Generator().manual_seed(0)
+    kinds = torch.rand(3, 1, 8, 8, generator=rng)
+    size = grey_pack.generator.image_size
+
+    def of_kind(kind, count):
+        blurred = v2.functional.resize(kinds[kind].expand(count, -1, -1, -1), [size, size])
+        return ((blurred + 0.1 * torch.randn(count, 1, size, size, generator=rng)).clamp(0, 1) * 255).to(torch.uint8)
+
+    assert grey_pack.num_classes == 0
+    grey_pack.domain = fit_domain(grey_pack, torch.cat([of_kind(kind, 150) for kind in range(3)]))
+    for kind in range(3):
+        check_domain(grey_pack, of_kind(kind, 64))
+        check_domain(grey_pack, torch.cat([of_kind(kind, 32), of_kind((kind + 1) % 3, 32)]))
+    with pytest.raises(TransformError, match="not of the kind"):
+        check_domain(grey_pack, torch.randint(256, (64, 1, size, size), dtype=torch.uint8, generator=rng))
+
+
+def test_drawn_digits_that_look_alike_pass():
+    mnist = DirectionPack.from_pretrained("mnist").load()
+    images = drawn(mnist, 1000, seed=5)
+    for index in range(5):
+        away = (images.float() - images[index].float()).square().mean((1, 2, 3))
+        check_domain(mnist, images[away.argsort()[:64]])
+
+
+def domain_of(bounds):
+    """Two figures that can be set: the description's distance, and the error of the reconstructions."""
+    return Domain(torch.zeros(4), torch.ones(4), torch.eye(4)[:, :2], torch.ones(2), torch.ones(1), bounds)
+
+
+def test_figures_that_are_high_at_once_are_refused_where_each_alone_is_not():
+    single = torch.tensor([[-1.0, 1.0], [-4.0, -2.0], [-9.0, 9.0]])
+    together = torch.tensor([[-1.2, 1.2], [-3.0, 3.0]] + [[-9.0, 9.0]] * 4)
+    domain = domain_of(torch.cat([single, together]))
+    far, near = torch.full((64, 4), 0.75), torch.full((64, 4), 0.5)  # squared distances 2.25 and 1
+    bad, good = torch.full((64,), 0.11), torch.full((64,), 0.05)
+    for descriptions, errors in ((far, good), (near, bad), (near, good)):
+        assert domain.excess(descriptions, errors).abs().max() < 1.1
+    high = domain.excess(far, bad)
+    assert high.shape == (9,) and high[:3].abs().max() < 1.1 and high[3] > 1.1
+    assert domain.excess(far[:16], bad[:16])[3].isclose(high[3] / 2), "fewer images scatter more"
+    assert not domain.excess(far[:16], bad[:16])[[2, 5, 6, 7, 8]].any(), "their mean even more"
+
+
+def test_domains_of_before_bound_the_three_figures_alone():
+    tensors = domain_of(torch.tensor([[-1.0, 1.0], [-4.0, -2.0], [-9.0, 9.0]])).tensors()
+    excess = Domain.of(tensors).excess(torch.full((64, 4), 0.75), torch.full((64,), 0.11))
+    assert excess.shape == (3,) and excess.abs().max() < 1.1
+    with pytest.raises(PackError, match="bounds should be finite float32 of shape"):
+        Domain.of({**tensors, "bounds": tensors["bounds"][:2]})

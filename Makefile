@@ -11,7 +11,7 @@ demo: .venv/ready
 	$(BIN)/ganaug demo --out demo
 
 test: lint
-	$(PYTEST)
+	$(PYTEST) -m "not long"
 
 test-quick: .venv/ready-dev
 	$(PYTEST) -m "not slow"

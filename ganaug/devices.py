@@ -28,7 +28,7 @@ def in_channels_last(network: M) -> M:
 def default_device(device: torch.device | str | None = None) -> torch.device:
     """``device``, or where None is given CUDA if there is one, else the CPU; of several GPUs the one that torchrun gave
     this process, so that none but its own is touched."""
-    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device is None else device)
     rank = os.environ.get("LOCAL_RANK", "")
     return torch.device("cuda", int(rank)) if chosen == torch.device("cuda") and rank.isdecimal() else chosen
 

@@ -194,6 +194,7 @@ def test_forged_checkpoints_are_refused_or_sound(tutorial, tmp_path):
     walk(tutorial, tmp_path, 300, 0)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_thousand_more_forged_checkpoints(tutorial, tmp_path):
     walk(tutorial, tmp_path, 1000, 1)

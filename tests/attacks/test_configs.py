@@ -116,6 +116,7 @@ def test_configs_are_refused_or_sound(generators, small_pack, tmp_path):
     walk(generators, small_pack, tmp_path, 300, 0)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_thousand_more_configs(generators, small_pack, tmp_path):
     walk(generators, small_pack, tmp_path, 1000, 1)

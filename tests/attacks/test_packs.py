@@ -83,6 +83,7 @@ def test_damaged_packs_and_banks_are_refused_or_the_same(small_pack, tmp_path):
     walk(small_pack, tmp_path, 300, 0)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_thousand_more(small_pack, tmp_path):
     walk(small_pack, tmp_path, 1000, 1)

@@ -188,6 +188,7 @@ def test_random_programs_are_refused_and_not_run(valid, tmp_path):
     walk(valid, tmp_path, 300, 0)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_thousand_more_random_programs(valid, tmp_path):
     walk(valid, tmp_path, 1000, 1)

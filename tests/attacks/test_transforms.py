@@ -174,6 +174,7 @@ def test_odd_samples_and_arguments_are_shifted_or_refused(inverting_pack, quiet)
     attack(inverting_pack, 300, 0)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_a_thousand_more(inverting_pack, quiet, seed):

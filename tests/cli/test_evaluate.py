@@ -20,7 +20,7 @@ def test_evaluate_prints_the_figures_and_writes_them_into_the_pack(run, pack, da
     text = run("evaluate", folder, *words, "--measure-ranges", "--rate", 1, "--write", code=1)
     assert "of unshifted samples as their label, less than the rate of 1" in text, "two steps make no judge"
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
-    assert "is none" in run("evaluate", "digits", *words, "--write", code=2)
+    assert "comes with ganaug and stays" in run("evaluate", "digits", *words, "--write", code=2)
 
 
 @pytest.mark.slow

@@ -76,16 +76,3 @@ def test_without_room_nothing_is_half_written_and_with_room_the_same_command_wor
     assert {name: after[name] for name in before} == before
     assert given(words)[0] == 0
     assert not [name for name in contents(here) if ".part" in name or ".lock" in name]
-
-
-@pytest.mark.slow
-def test_a_run_without_room_for_its_pack_goes_on(here):
-    words = COMMANDS["train"].replace("OUT", "out").split()
-    assert given(words)[0] == 0
-    for file in (here / "out").iterdir():
-        if file.name not in ("checkpoint.pt", "metrics.jsonl"):
-            file.unlink()
-    code, output, failed = given([*words, "--resume"], most=5000)
-    assert code == 1 and not failed and "can't be written" in output
-    assert given([*words, "--resume"])[0] == 0
-    assert DirectionPack.from_pretrained(here / "out").load()

@@ -251,6 +251,7 @@ def test_hostile_answers_end_in_the_whole_pack_or_one_error(pack, tmp_path):
     assert sum("refused" in told for told in answers) > 100 and sum("loaded" in told for told in answers) > 20
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_thousand_hostile_answers_end_in_the_whole_pack_or_one_error(pack, tmp_path):
     check_all(cases_of(1, 1000), pack, tmp_path)

@@ -109,7 +109,10 @@ def _weights(weights: Sequence[float], count: int) -> Tensor:
             f"weights should be {count} numbers, one for each direction, none negative and not all zero; "
             f"got {weights!r}."
         )
-    return torch.tensor([float(weight) for weight in weights], device="cpu", dtype=torch.float32)
+    shares = torch.tensor(
+        [float(weight) / float(max(weights)) for weight in weights], device="cpu", dtype=torch.float64
+    )
+    return shares.float()
 
 
 def _interval(pack: DirectionPack, index: int, magnitude: Magnitude) -> tuple[float, float]:

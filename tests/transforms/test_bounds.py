@@ -85,3 +85,10 @@ def test_labels_beyond_all_numbers_are_one_sentence(label):
 def test_magnitudes_beyond_all_images_are_refused(pack, magnitude):
     with pytest.raises(TransformError, match="magnitude should be"):
         LatentShift("background", pack=pack, magnitude=magnitude)
+
+
+@pytest.mark.parametrize("weights", [[1e308, 1e308], [1e39, 1], [1e-300, 1e300], [1e-50, 1e-50], [5e-324, 0]])
+def test_weights_of_any_size_are_shares(pack, weights):
+    shift = LatentShift([2, 4], pack=pack, weights=weights)
+    drawn = set(shift.make_params([torch.zeros(200, 3, 32, 32), torch.zeros(200).long()])["indices"].tolist()) - {-1}
+    assert drawn <= {2, 4} and (weights[0] != weights[1] or drawn == {2, 4})

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from ganaug.packs import DirectionPack
@@ -29,3 +32,12 @@ def test_half_a_renaming_is_none(run, pack_folder):
 def test_a_pack_that_comes_with_ganaug_is_copied_first(run, words):
     text = " ".join(run(*words, code=2).split())
     assert "digits comes with ganaug and stays as it is" in text and "ganaug pull digits my-digits" in text
+
+
+@pytest.mark.slow
+def test_two_at_once_lose_no_name(pack_folder):
+    words = [sys.executable, "-m", "ganaug", "name", str(pack_folder)]
+    both = [subprocess.Popen([*words, f"{index}=name{index}"], stdout=subprocess.DEVNULL) for index in (0, 2)]
+    assert [process.wait(120) for process in both] == [0, 0]
+    assert DirectionPack.from_pretrained(pack_folder).names == {"colour": 1, "name0": 0, "name2": 2}
+    assert not list(pack_folder.glob(".ganaug*"))

@@ -14,7 +14,7 @@ from ganaug.generators import DCGAN, MLP, SNGAN, Encoder, StyleGAN2, StyleGAN3
 from ganaug.packs import DirectionPack
 
 ROOT = Path(__file__).parents[2]
-SLOWEST = 15
+SLOWEST = 60
 """Seconds for one attack, on a machine that does other things too."""
 
 

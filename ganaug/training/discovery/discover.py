@@ -124,7 +124,7 @@ def discover(
                 if save:
                     files.save(run.state())
                 if stopping and not finished:
-                    way = "a run without a folder of its own (out=...) keeps nothing"
+                    way = "out was not given to discover, so nothing is kept"
                     if files.folder is not None:
                         way = f"go on with --resume (resume=True) from {files.folder}"
                     raise Interrupted(f"stopped after step {run.step} of {chosen.steps}; {way}.")

@@ -20,8 +20,8 @@ from ganaug.packs.format import (
     DOMAIN_FILE,
     ENCODER_FILE,
     PREVIEW_FILE,
-    write_pack,
 )
+from ganaug.packs.write import write_pack
 from ganaug.places import did_you_mean, exists, is_folder, kind_of, spelled
 
 if TYPE_CHECKING:

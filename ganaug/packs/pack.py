@@ -29,7 +29,7 @@ from ganaug.packs.direction import (
     checked_safe_ranges,
 )
 from ganaug.packs.domain import Domain
-from ganaug.packs.format import PREVIEW_FILE, check_scores, checked_origin, read_pack, read_preview, write_pack
+from ganaug.packs.format import PREVIEW_FILE, check_scores, checked_origin, read_pack, read_preview
 from ganaug.packs.hub import find_pack, loadable, push_pack
 from ganaug.packs.networks import (
     check_encoder,
@@ -40,6 +40,7 @@ from ganaug.packs.networks import (
     read_encoder,
     read_generator,
 )
+from ganaug.packs.write import write_pack
 from ganaug.swaps import located, steadily
 
 

@@ -17,8 +17,8 @@ from ganaug.gallery import preview
 from ganaug.generators import Generator
 from ganaug.generators.generator import CONFIG_FILE
 from ganaug.packs import DirectionPack, load_generator
-from ganaug.packs.format import check_place
 from ganaug.packs.hub import loadable
+from ganaug.packs.write import check_place
 from ganaug.places import kind_of
 from ganaug.settings import Settings, parse_settings, read_toml
 from ganaug.swaps import tidy

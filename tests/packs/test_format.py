@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from ganaug.errors import PackError
 from ganaug.packs import DirectionPack
-from ganaug.packs.format import PACK_FILES, checksum, pack_config
+from ganaug.packs.format import PACK_FILES, checksum
+from ganaug.packs.write import pack_config
 
 
 def edit(folder, change):

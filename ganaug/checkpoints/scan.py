@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 import pickletools
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, Any, cast
 
 MOST_INSTRUCTIONS = 1_000_000
 """Each takes a few hundred bytes of memory at most. A checkpoint has some 50 for each tensor."""
@@ -149,7 +149,7 @@ def scan_pickle(file: IO[bytes], budget: Budget, found: Scan) -> None:
     memo: dict[int, _Item] = {}
     try:
         arg: Any
-        for opcode, arg, _ in pickletools.genops(_Skipping(file, budget.size)):  # type: ignore[arg-type]
+        for opcode, arg, _ in pickletools.genops(cast(IO[bytes], _Skipping(file, budget.size))):
             code = opcode.code
             budget.instructions -= 1
             if budget.instructions < 0:

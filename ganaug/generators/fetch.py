@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ from huggingface_hub.errors import EntryNotFoundError
 
 from ganaug.errors import FileError, GeneratorError
 from ganaug.files import read_json
-from ganaug.generators.hub import at_the_hub, may_pass, why_not_fetched
+from ganaug.generators.hub import at_the_hub, may_pass, why_not_fetched, why_not_reached
 
 CONFIG_MOST = 16 * 10**6
 WEIGHTS_MOST = 20 * 10**9
@@ -47,7 +48,8 @@ def fetch(
 
     One request says whether the Hub can be reached and which commit is meant; if that is in the cache, nothing more is
     asked. Otherwise the size of every file is asked for before the first is downloaded. config.json comes last, so that
-    where it is, the others are. If the Hub is out of reach or in trouble, a whole copy in the cache is taken.
+    where it is, the others are. If the Hub is out of reach or in trouble, a whole copy in the cache is taken, with a
+    warning unless HF_HUB_OFFLINE asks for it.
 
     Args:
         files: names, config.json among them, and how many bytes each may have at most. Those that the repository lacks
@@ -90,14 +92,14 @@ def fetch(
             raise GeneratorError(
                 f"the Hub's {repo_id} has no config.json, so it is no pack and no generator."
             ) from error
-        except Exception as error:
-            if held is not None and may_pass(error):
-                return held
-            raise
+        except Exception as error:  # of the HTTP library, another one in other versions; raised again but for a copy
+            if held is None or not may_pass(error):
+                raise
+            return _in_place_of_the_hub(held, repo_id, why_not_reached(error))
         commit = first.commit_hash or ""
         if not COMMIT.fullmatch(commit):
             if held is not None:
-                return held
+                return _in_place_of_the_hub(held, repo_id, f"what answers at {constants.ENDPOINT} names no commit")
             raise GeneratorError(
                 f"what answers at {constants.ENDPOINT} is not the Hub: it names no commit. Look whether this network "
                 "wants a login in the browser first, and at the proxy and HF_ENDPOINT."
@@ -114,20 +116,37 @@ def fetch(
         missing = sorted(asked.keys() - paths.keys() | {"config.json"}, key=lambda name: (name == "config.json", name))
         _check_room(cache, sum(sizes[name] for name in missing))
         for name in missing:
-            path = hf_hub_download(
-                repo_id,
-                name,
-                revision=revision if name == "config.json" else commit,  # of a branch, the cache keeps the commit
-                cache_dir=cache,
-                force_download=force_download or (kept.get(name) is not None and name not in paths),
-                token=token,
-                etag_timeout=constants.HF_HUB_ETAG_TIMEOUT,
-            )
-            paths[name] = Path(path)
+            of = revision if name == "config.json" else commit  # of a branch, the cache keeps the commit
+            again = force_download or (kept.get(name) is not None and name not in paths)
+            paths[name] = _downloaded(repo_id, name, of, cache, again, token)
         folder = paths["config.json"].parent
         if any(path.parent != folder for path in paths.values()):
             raise GeneratorError(f"the Hub's {repo_id} changed while it was fetched. Try again.")
     return folder
+
+
+def _downloaded(
+    repo_id: str, name: str, revision: str | None, cache: Path, again: bool, token: str | bool | None
+) -> Path:
+    path = hf_hub_download(
+        repo_id,
+        name,
+        revision=revision,
+        cache_dir=cache,
+        force_download=again,
+        token=token,
+        etag_timeout=constants.HF_HUB_ETAG_TIMEOUT,
+    )
+    return Path(path)
+
+
+def _in_place_of_the_hub(held: Path, repo_id: str, why: str) -> Path:
+    if not constants.HF_HUB_OFFLINE:
+        warnings.warn(
+            f"{repo_id} is taken from the cache as it was fetched last (commit {held.name:.40}), since {why}.",
+            stacklevel=2,
+        )
+    return held
 
 
 def check_repository_id(repo_id: str) -> None:

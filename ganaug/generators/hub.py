@@ -33,7 +33,7 @@ def at_the_hub(explain: Callable[[Exception], str], kind: type[UserError]) -> It
         yield
     except UserError as error:
         raise kind(str(error)) from error
-    except Exception as error:
+    except Exception as error:  # see above
         raise kind(explain(error)) from error
 
 
@@ -89,6 +89,12 @@ def why_not_fetched(error: Exception, repo_id: str, revision: str | None, cache:
         f"{repo_id!r} could not be fetched from the Hub, or from what answers in its place ({type(error).__name__}: "
         f"{told}). Check the connection, the proxy and HF_ENDPOINT, and try again."
     )
+
+
+def why_not_reached(error: Exception) -> str:
+    """The same in a few words, of what :func:`may_pass`."""
+    status = _status(error)
+    return f"the Hub answers {status}" if status is not None else f"the Hub can't be reached ({type(error).__name__})"
 
 
 def may_pass(error: Exception) -> bool:

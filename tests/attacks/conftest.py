@@ -18,6 +18,10 @@ SLOWEST = 60
 """Seconds for one attack, on a machine that does other things too."""
 
 
+OFTEN = [(300, 0), pytest.param(1000, 1, marks=[pytest.mark.slow, pytest.mark.long])]
+"""How many attacks, and from which seed."""
+
+
 def outcomes(attacks):
     """What came of each ``(kind, path)``, in a child; those that it hung or died at are named, and it goes on."""
     told, left = [], list(attacks)

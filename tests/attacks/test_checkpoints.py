@@ -9,7 +9,7 @@ import zlib
 import pytest
 import torch
 
-from tests.attacks.conftest import check
+from tests.attacks.conftest import OFTEN, check
 from tests.checkpoints.test_ganlatentdiscovery import published_sngan
 from tests.checkpoints.test_stylegan2_folding import as_nvidia, rosinality
 from tests.checkpoints.test_stylegan3_nvidia import nvidia
@@ -190,14 +190,9 @@ def walk(tutorial, tmp_path, count, seed):
     assert sum(what == "refused" for what in came) > count / 2
 
 
-def test_forged_checkpoints_are_refused_or_sound(tutorial, tmp_path):
-    walk(tutorial, tmp_path, 300, 0)
-
-
-@pytest.mark.long
-@pytest.mark.slow
-def test_a_thousand_more_forged_checkpoints(tutorial, tmp_path):
-    walk(tutorial, tmp_path, 1000, 1)
+@pytest.mark.parametrize(("count", "seed"), OFTEN)
+def test_forged_checkpoints_are_refused_or_sound(tutorial, tmp_path, count, seed):
+    walk(tutorial, tmp_path, count, seed)
 
 
 def test_files_that_expand_are_refused_before_they_do(tutorial, tmp_path):

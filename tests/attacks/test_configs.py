@@ -8,7 +8,7 @@ import pytest
 from ganaug.errors import GeneratorError
 from ganaug.generators import Generator
 from ganaug.packs.format import checksum
-from tests.attacks.conftest import check
+from tests.attacks.conftest import OFTEN, check
 
 NUMBERS = [
     0, -1, 1, 2, 3, 7, 10**4, 10**7, 10**10, 2**31, 2**63, 2**80, 10**29, 10**400, 0.5, -0.0, 1e-60, 1e300, 1e308,
@@ -112,14 +112,9 @@ def walk(generators, small_pack, tmp_path, count, seed):
     assert sum(what == "refused" for what in told) > count / 2
 
 
-def test_configs_are_refused_or_sound(generators, small_pack, tmp_path):
-    walk(generators, small_pack, tmp_path, 300, 0)
-
-
-@pytest.mark.long
-@pytest.mark.slow
-def test_a_thousand_more_configs(generators, small_pack, tmp_path):
-    walk(generators, small_pack, tmp_path, 1000, 1)
+@pytest.mark.parametrize(("count", "seed"), OFTEN)
+def test_configs_are_refused_or_sound(generators, small_pack, tmp_path, count, seed):
+    walk(generators, small_pack, tmp_path, count, seed)
 
 
 COUNTS = {

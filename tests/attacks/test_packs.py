@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from ganaug.transforms import LatentBank
-from tests.attacks.conftest import check
+from tests.attacks.conftest import OFTEN, check
 
 HEADERS = [b"", b"\xff" * 64, (2**62).to_bytes(8, "little"), b"\x08\0\0\0\0\0\0\0{}      ", b"{" * 4096]
 METADATA = ("README.md", "preview.png")
@@ -79,11 +79,6 @@ def walk(small_pack, tmp_path, count, seed):
     assert sum(what == "refused" for what in told) > count / 3
 
 
-def test_damaged_packs_and_banks_are_refused_or_the_same(small_pack, tmp_path):
-    walk(small_pack, tmp_path, 300, 0)
-
-
-@pytest.mark.long
-@pytest.mark.slow
-def test_a_thousand_more(small_pack, tmp_path):
-    walk(small_pack, tmp_path, 1000, 1)
+@pytest.mark.parametrize(("count", "seed"), OFTEN)
+def test_damaged_packs_and_banks_are_refused_or_the_same(small_pack, tmp_path, count, seed):
+    walk(small_pack, tmp_path, count, seed)

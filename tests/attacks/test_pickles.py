@@ -10,7 +10,7 @@ import zipfile
 import pytest
 import torch
 
-from tests.attacks.conftest import check
+from tests.attacks.conftest import OFTEN, check
 
 ASKED = [
     ("os", "system"), ("posix", "system"), ("builtins", "eval"), ("builtins", "exec"), ("builtins", "getattr"),
@@ -184,14 +184,9 @@ def walk(valid, tmp_path, count, seed):
     assert set(check(attacks, names, canary=canary)) == {"refused"}
 
 
-def test_random_programs_are_refused_and_not_run(valid, tmp_path):
-    walk(valid, tmp_path, 300, 0)
-
-
-@pytest.mark.long
-@pytest.mark.slow
-def test_a_thousand_more_random_programs(valid, tmp_path):
-    walk(valid, tmp_path, 1000, 1)
+@pytest.mark.parametrize(("count", "seed"), OFTEN)
+def test_random_programs_are_refused_and_not_run(valid, tmp_path, count, seed):
+    walk(valid, tmp_path, count, seed)
 
 
 def test_bombs_are_refused(valid, tmp_path):

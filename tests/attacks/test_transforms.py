@@ -12,6 +12,7 @@ from PIL import Image
 from ganaug.errors import UserError
 from ganaug.inversion import Latents
 from ganaug.transforms import LatentShift, RandomLatentShift
+from tests.attacks.conftest import OFTEN
 
 DTYPES = [
     torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32, torch.uint64,
@@ -154,7 +155,7 @@ def attack(pack, count, seed):
             )
             outcomes["refused"] += 1
             continue
-        except Exception as error:
+        except Exception as error:  # named with what makes it again
             pytest.fail(f"attack {number} of seed {seed}: {type(error).__name__}: {error}")
         for leaf in leaves(output):
             if isinstance(leaf, torch.Tensor) and leaf.ndim in (3, 4) and leaf.is_floating_point() and leaf.numel():
@@ -170,12 +171,6 @@ def quiet():
         yield
 
 
-def test_odd_samples_and_arguments_are_shifted_or_refused(inverting_pack, quiet):
-    attack(inverting_pack, 300, 0)
-
-
-@pytest.mark.long
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3, 4])
-def test_a_thousand_more(inverting_pack, quiet, seed):
-    attack(inverting_pack, 250, seed)
+@pytest.mark.parametrize(("count", "seed"), OFTEN)
+def test_odd_samples_and_arguments_are_shifted_or_refused(inverting_pack, quiet, count, seed):
+    attack(inverting_pack, count, seed)

@@ -52,3 +52,16 @@ def photos(tmp_path):
         return folder
 
     return write
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch, photos, tutorial):
+    """A folder to be in, with a pack, a generator, a checkpoint and photographs."""
+    monkeypatch.chdir(tmp_path)
+    photos("cat", "dog", size=(60, 60))
+    torch.manual_seed(0)
+    generator = SNGAN(latent_dim=8, channels=3, num_classes=2, widths=(8, 8, 8, 8)).freeze()
+    DirectionPack(F.normalize(torch.randn(3, 8), dim=1), generator=generator).save_pretrained("pack")
+    SNGAN(latent_dim=8, channels=1, widths=(8, 8, 8, 8)).freeze().save_pretrained("gen")
+    torch.save({f"main.{name}": tensor for name, tensor in tutorial.state_dict().items()}, "checkpoint.pt")
+    return tmp_path

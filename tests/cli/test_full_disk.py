@@ -7,11 +7,8 @@ import traceback
 import pytest
 import torch
 from click.testing import CliRunner
-from torch.nn import functional as F
 
 from ganaug.cli.main import main
-from ganaug.generators import SNGAN
-from ganaug.packs import DirectionPack
 
 COMMANDS = {
     "name": "name pack 0=light",
@@ -23,18 +20,6 @@ COMMANDS = {
     "pull": "pull pack OUT",
     "augment": "augment photos OUT --pack pack --direction 0 --classes cat,dog",
 }
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch, photos, tutorial):
-    monkeypatch.chdir(tmp_path)
-    photos("cat", "dog", size=(60, 60))
-    torch.manual_seed(0)
-    generator = SNGAN(latent_dim=8, channels=3, num_classes=2, widths=(8, 8, 8, 8)).freeze()
-    DirectionPack(F.normalize(torch.randn(3, 8), dim=1), generator=generator).save_pretrained("pack")
-    SNGAN(latent_dim=8, channels=1, widths=(8, 8, 8, 8)).freeze().save_pretrained("gen")
-    torch.save({f"main.{name}": tensor for name, tensor in tutorial.state_dict().items()}, "checkpoint.pt")
-    return tmp_path
 
 
 def given(words, most=None):
@@ -63,16 +48,16 @@ def contents(folder):
 
 @pytest.mark.parametrize("most", [0, 5000])
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "train"])
-def test_without_room_nothing_is_half_written_and_with_room_the_same_command_works(here, command, most):
+def test_without_room_nothing_is_half_written_and_with_room_the_same_command_works(workplace, command, most):
     words = COMMANDS[command].replace("OUT", "out").split()
-    before = contents(here)
+    before = contents(workplace)
     code, output, failed = given(words, most)
     last = output.strip().splitlines()[-1]
     assert code == 1 and not failed and last.startswith("Error: ") and "File too large" in last, failed or output
-    assert ("pack" if command == "name" else "out") in last or str(here) in last
-    after = contents(here)
+    assert ("pack" if command == "name" else "out") in last or str(workplace) in last
+    after = contents(workplace)
     if command != "augment":  # which keeps the images that are whole
         assert after == before
     assert {name: after[name] for name in before} == before
     assert given(words)[0] == 0
-    assert not [name for name in contents(here) if ".part" in name or ".lock" in name]
+    assert not [name for name in contents(workplace) if ".part" in name or ".lock" in name]

@@ -105,7 +105,7 @@ class Elsewhere(Tensor):
         made.here = here
         return made
 
-    def __repr__(self) -> str:  # type: ignore[override]
+    def __repr__(self) -> str:
         return f"Elsewhere({self.here})"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -119,13 +119,13 @@ class Elsewhere(Tensor):
         raise TypeError(f"can't convert a tensor of {NAME} to numpy; copy it to the CPU first")
 
     @property
-    def data(self) -> Tensor:  # type: ignore[override]
+    def data(self) -> Tensor:
         return self.detach()
 
     @data.setter
     def data(self, value: Tensor) -> None:
         self.here = value.here if isinstance(value, Elsewhere) else value
-        Tensor.data.__set__(self, value)  # type: ignore[attr-defined]
+        Tensor.data.__set__(self, value)
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

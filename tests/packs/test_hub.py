@@ -439,3 +439,20 @@ def test_pull_says_in_one_line_what_is_wrong_and_writes_nothing(hub, tmp_path):
         )
         assert told.returncode == 1 and told.stderr.startswith("Error: ") and told.stderr.count("\n") == 1
         assert "the Hub is in trouble (503)" in told.stderr and not (tmp_path / "new").exists()
+
+
+@pytest.mark.slow
+def test_a_copy_in_place_of_the_hub_is_said_unless_it_was_asked_for(pack, client, hub, tmp_path):
+    code = """
+import warnings
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    print(DirectionPack.from_pretrained("org/tiny").names)
+print([str(one.message) for one in told if "from the cache" in str(one.message)])
+"""
+    client(f"DirectionPack.from_pretrained({str(pack.save_pretrained(tmp_path / 'tiny'))!r}).push_to_hub('org/tiny')")
+    names, told = client(code).splitlines()
+    assert told == "[]"
+    said = client(code, HF_ENDPOINT="http://127.0.0.1:1").splitlines()
+    assert said[0] == names and "org/tiny is taken from the cache" in said[1] and "can't be reached" in said[1]
+    assert client(code, HF_ENDPOINT="http://127.0.0.1:1", HF_HUB_OFFLINE="1").splitlines() == [names, "[]"]

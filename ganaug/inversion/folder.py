@@ -172,13 +172,24 @@ def _unchanged(folder: LabelledFolder, pack: DirectionPack) -> dict[str, Any]:
     stored, wanted = _images_of(metadata), _identity(pack.generator)
     if stored is None or any(metadata.get(name) != value for name, value in wanted.items()):
         return {}
-    if set(tensors) != {"latents", "labels"} or any(len(tensor) != len(stored) for tensor in tensors.values()):
+    if set(tensors) != {"latents", "labels"} or not _are_sound(tensors, len(stored), pack):
         return {}
     files = dict(zip(folder.names(), (Path(file) for file, _ in folder.samples), strict=True))
     rows = zip(stored.items(), tensors["latents"], tensors["labels"], strict=True)
     return {
         name: (latent, label) for (name, state), latent, label in rows if name in files and _is_same(files[name], state)
     }
+
+
+def _are_sound(tensors: dict[str, Tensor], count: int, pack: DirectionPack) -> bool:
+    """Whether there is one finite latent and one class of the generator's for each image."""
+    latents, labels = tensors["latents"], tensors["labels"]
+    return (
+        (latents.dtype, tuple(latents.shape)) == (torch.float32, (count, pack.latent_dim))
+        and (labels.dtype, tuple(labels.shape)) == (torch.int64, (count,))
+        and bool(torch.isfinite(latents).all())
+        and bool(((labels >= 0) & (labels < max(pack.generator.num_classes, 1))).all())
+    )
 
 
 def _read_latents(folder: LabelledFolder, pack: DirectionPack) -> tuple[Tensor, Tensor]:
@@ -206,17 +217,11 @@ def _read_latents(folder: LabelledFolder, pack: DirectionPack) -> tuple[Tensor, 
         raise PackError(f"{path} holds the latents of other images than {root} does: {listed(apart)}. {again}")
     if changed := [name for name, file in files.items() if not _is_same(file, stored[name])]:
         raise PackError(f"images were changed since their latents were found: {listed(changed)}. {again}")
-    latents, labels = tensors["latents"], tensors["labels"]
-    if (
-        (latents.dtype, tuple(latents.shape)) != (torch.float32, (len(files), pack.latent_dim))
-        or (labels.dtype, tuple(labels.shape)) != (torch.int64, (len(files),))
-        or not torch.isfinite(latents).all()
-        or (len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < max(pack.generator.num_classes, 1))
-    ):
+    if not _are_sound(tensors, len(files), pack):
         raise PackError(f"{path} does not hold one finite latent and one class for each image. {again}")
     order = {name: row for row, name in enumerate(stored)}
     rows = torch.tensor([order[name] for name in files], dtype=torch.int64)
-    return latents[rows], labels[rows]
+    return tensors["latents"][rows], tensors["labels"][rows]
 
 
 class InvertedFolder(LabelledFolder):

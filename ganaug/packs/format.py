@@ -183,7 +183,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = read_json(path)
     except FileError as error:
-        raise PackError(f"{folder} is {kind_of(folder)}, not a pack: {error}") from error
+        kind = "" if located(folder, CONFIG_FILE).exists() else f"{folder} is {kind_of(folder)}, not a pack: "
+        raise PackError(f"{kind}{error}") from error
     version = config.get("format_version")
     if version is None and "architecture" in config:
         raise PackError(

@@ -32,6 +32,9 @@ PROGRESS_FILE = ".ganaug-augment.json"
 """Lies in the folder of augmented images and says what is made there, so that the same call goes on with it."""
 
 
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+
+
 @dataclass(frozen=True)
 class Augmented:
     """What :func:`augment_folder` did.
@@ -161,9 +164,16 @@ def _write_png(file: Path, image: Tensor) -> None:
 
 
 def _are_there(files: list[Path], *, since: str) -> bool:
-    """Whether images are there that were made since a file was changed."""
+    """Whether whole images are there that were made since a file was changed."""
     changed = os.stat(since).st_mtime_ns
-    return all(each.exists() and each.stat().st_mtime_ns >= changed for each in files)
+    return all(each.exists() and each.stat().st_mtime_ns >= changed and _is_whole(each) for each in files)
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a PNG is not cut off, by its last chunk."""
+    with file.open("rb") as content:
+        content.seek(max(0, file.stat().st_size - len(PNG_END)))
+        return content.read() == PNG_END
 
 
 def _shifted(shift: LatentShift, picture: Tensor, label: int | None, copies: int, seed: int, name: Path) -> Tensor:
@@ -194,6 +204,8 @@ def _check_place(images: Path, out: Path, making: dict[str, Any]) -> None:
         raise FileError(f"{out} is a file. Choose another name for the folder of augmented images.")
     if blocked := next((above for above in out.parents if exists(above) and not is_folder(above)), None):
         raise FileError(f"{out} can't be made: {blocked} is {kind_of(blocked)}, not a folder.")
+    if out.resolve() == images.resolve():
+        raise FileError(f"{out} is the folder of the images themselves. Choose another folder.")
     if out.resolve().is_relative_to(images.resolve()):
         raise FileError(f"{out} lies inside {images}, and would be taken for a class. Choose another folder.")
     if not out.exists() or is_empty(out):

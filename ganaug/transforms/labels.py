@@ -126,7 +126,8 @@ def checked_classes(
             "classes need a pack that knows them, or classes=[...], the data set's names in the order of its labels."
         )
     if not _is_dense(classes):
-        raise TransformError(f"the labels should be a dense tensor of integers, got {classes.layout} {classes.dtype}.")
+        kind = "one on meta, without values" if classes.is_meta else f"one of {classes.dtype} and {classes.layout}"
+        raise TransformError(f"the labels should be a dense tensor of integers, got {kind}.")
     open_bounds = Bounds() if bounds is None else bounds
     indices = _indices(classes, count, names.num_labels(num_classes), open_bounds, mixed=mixed)
     if bounds is None:

@@ -183,3 +183,18 @@ def test_transforms_of_image_and_target_alone_as_torchvision_takes_them(folder, 
     for one in ({"transform": chain}, {"target_transform": str}):
         with pytest.raises(ValueError, match=r"transforms, which gets \(image, class, latents\), or the other two"):
             InvertedFolder(folder, inverting_pack, transforms=chain, **one)
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("latents", float("nan")), ("labels", -1), ("labels", 10**6)])
+def test_an_update_finds_damaged_latents_anew(folder, inverting_pack, name, wrong):
+    options = {"pack": inverting_pack, "classes": [], "device": "cpu", "show_progress": False, "check_domain": False}
+    path = invert_folder(folder, **options)
+    whole, tensors = path.read_bytes(), load_file(path)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    tensors[name][0] = wrong
+    save_file(tensors, path, metadata)
+    with pytest.raises(PackError, match="--update"):
+        InvertedFolder(folder, inverting_pack)
+    invert_folder(folder, update=True, **options)
+    assert path.read_bytes() == whole and len(InvertedFolder(folder, inverting_pack))

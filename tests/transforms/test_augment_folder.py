@@ -211,3 +211,18 @@ def test_images_whose_sources_are_gone_are_named(photos, inverting_pack, tmp_pat
     assert pixels(tmp_path / "out").keys() == before.keys()
     (tmp_path / "out" / "class0" / "0_0.png").unlink()
     augment_folder(photos, tmp_path / "out", 0, **options)
+
+
+@pytest.mark.parametrize("size", [0, 50, -1])
+def test_an_image_that_was_cut_off_is_made_again(photos, inverting_pack, tmp_path, size):
+    options = {"pack": inverting_pack, "classes": [], "device": "cpu", "show_progress": False}
+    augment_folder(photos, tmp_path / "out", 0, **options)
+    file = tmp_path / "out" / "class0" / "0_0.png"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:size])
+    assert augment_folder(photos, tmp_path / "out", 0, **options).written == 1 and file.read_bytes() == whole
+
+
+def test_images_are_not_augmented_into_their_own_folder(photos, inverting_pack):
+    with pytest.raises(FileError, match="the folder of the images themselves"):
+        augment_folder(photos, photos, 0, pack=inverting_pack, classes=[], device="cpu", show_progress=False)

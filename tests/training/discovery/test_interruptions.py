@@ -45,7 +45,10 @@ def run(folder):
 
 
 def start(folder):
-    process = multiprocessing.get_context("fork").Process(target=run, args=(folder,))
+    # A server of its own forks: in this process other tests may have started autograd's threads.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pytest", "ganaug.generators", "ganaug.training"])
+    process = context.Process(target=run, args=(folder,))
     process.start()
     return process
 
@@ -59,6 +62,7 @@ def outcome(folder):
 
 @pytest.mark.slow
 def test_a_run_killed_twenty_times_at_random_ends_bit_for_bit_as_the_unbroken_one(tmp_path):
+    start(tmp_path / "first").kill()  # the server itself takes a while to start
     began = time.monotonic()
     whole = start(tmp_path / "whole")
     whole.join(240)

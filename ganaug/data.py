@@ -14,14 +14,15 @@ from torchvision import datasets
 
 from ganaug.devices import own_defaults
 from ganaug.errors import DataError
-from ganaug.folders import SPLITS, LabelledFolder, OnError, checked_folder, fitted, image_files, open_image, sound
+from ganaug.folders import SPLITS, LabelledFolder, OnError, checked_folder, image_files, open_image, sound
+from ganaug.streams import Images, images_of
 
 
 class LabelledImages(NamedTuple):
-    """Images ``(N, C, H, W)`` uint8, labels ``(N,)`` int64 and, where the object's outline is known, its masks
-    ``(N, 1, H, W)`` uint8 (255 inside the object, 0 outside)."""
+    """Images ``(N, C, H, W)`` uint8, a large folder's streamed; labels ``(N,)`` int64; and, where the object's outline
+    is known, its masks ``(N, 1, H, W)`` uint8 (255 inside the object, 0 outside)."""
 
-    images: Tensor
+    images: Images
     labels: Tensor
     masks: Tensor | None = None
 
@@ -78,8 +79,10 @@ def digits_on_photographs(root: str | Path, *, train: bool = True, seed: int = 0
 @own_defaults
 def images_in_folder(
     folder: str | Path, *, size: int, channels: int, crop: bool = True, on_error: OnError = "fail"
-) -> Tensor:
+) -> Images:
     """All images in a folder and its subfolders, in order of path: ``(N, channels, size, size)`` uint8.
+
+    A tensor, or where they are more than memory should hold :class:`ganaug.streams.StreamedImages`.
 
     The shorter side is resized to ``size`` (antialiased), and the middle is kept; or, with ``crop=False``, both sides
     are resized to ``size``. Files are read as :func:`ganaug.folders.open_image` does.
@@ -94,10 +97,7 @@ def images_in_folder(
     files, _ = sound(image_files(checked_folder(folder)), on_error=on_error)
     if not files:
         raise DataError(f"no images under {folder}.")
-    images = torch.empty(len(files), channels, size, size, dtype=torch.uint8)
-    for image, file in zip(images, files, strict=True):
-        image[:] = fitted(open_image(file, channels=channels), size, crop=crop)
-    return images
+    return images_of(files, size=size, channels=channels, crop=crop)
 
 
 DATASETS: dict[str, Callable[..., LabelledImages]] = {
@@ -168,11 +168,9 @@ def _labelled_folder(
     part = _part(root, train)
     folder = LabelledFolder(root if part is None else part, on_error=on_error, channels=channels)
     chosen = range(len(folder.samples)) if part is not None else _split(folder.targets, train)
-    pixels = torch.empty(len(chosen), channels, size, size, dtype=torch.uint8)
-    for image, index in zip(pixels, chosen, strict=True):
-        image[:] = fitted(folder.loader(folder.samples[index][0]), size, crop=False)
+    images = images_of([folder.samples[index][0] for index in chosen], size=size, channels=channels)
     of_class = list(range(len(folder.classes))) if match is None else match(folder.classes)
-    return LabelledImages(pixels, torch.tensor([of_class[folder.targets[index]] for index in chosen]))
+    return LabelledImages(images, torch.tensor([of_class[folder.targets[index]] for index in chosen]))
 
 
 def _part(root: Path, train: bool) -> Path | None:

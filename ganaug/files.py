@@ -10,9 +10,10 @@ import stat
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError
 
@@ -36,6 +37,11 @@ UNREADABLE = (
     ValueError,
 )
 
+
+THREADS = min(8, os.cpu_count() or 1)
+
+T = TypeVar("T")
+S = TypeVar("S")
 
 MOST_JSON = 16 * 2**20
 """Bytes of a JSON or TOML file; parsed, they take up to 25 times as much memory. ganaug's own have some kilobytes."""
@@ -250,3 +256,15 @@ def check_can_be_made(path: Path) -> None:
     if not os.path.isdir(above):
         raise FileError(f"{path} can't be made: {above} is no folder.")
     check_writable(above)
+
+
+def in_threads(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+    """``map`` in threads, in order; for decoding, which lets other threads run. Errors come where they belong."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        waiting = []
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 4 * THREADS:  # so that what is read waits for whoever takes it
+                yield waiting.pop(0).result()
+        for each in waiting:
+            yield each.result()

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -14,9 +15,10 @@ from torch import Tensor
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
+from tqdm.auto import tqdm
 
 from ganaug.errors import DataError, FileError, counted, listed, printable
-from ganaug.files import check_regular
+from ganaug.files import check_regular, in_threads
 
 OnError = Literal["fail", "skip"]
 
@@ -27,10 +29,16 @@ FOREIGN = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "l
 """Folders that operating systems and storage boxes leave in others, in lower case; so are all whose name begins with a
 dot."""
 
+PATIENCE = 3
+"""Seconds after which a progress bar appears."""
+
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 
 MODEST, DENSEST = 2**25, 500
 """Pixels that any file may have, and pixels for each byte of a larger one: blank JPEGs reach 170, bombs 1,000."""
+
+OPENING = Lock()
+"""Python's filters of warnings belong to all threads together, so one at a time changes them."""
 
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
@@ -61,12 +69,10 @@ def open_image(path: str | Path, *, channels: int | None = None) -> Image.Image:
     """
     try:
         size = check_regular(Path(path))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                _check_proportion(picture, size)
-                picture.load()
-                upright = ImageOps.exif_transpose(picture) if (orientation(picture) or 1) > 1 else picture.copy()
+        with _opened(path) as picture:
+            _check_proportion(picture, size)
+            picture.load()
+            upright = ImageOps.exif_transpose(picture) if (orientation(picture) or 1) > 1 else picture.copy()
     except FileError as error:
         there = f"{path} can't be read as an image: {_reason(path, error)}"
         raise DataError(there if os.path.exists(path) else f"{path} does not exist.") from error
@@ -105,6 +111,13 @@ def orientation(picture: Image.Image) -> int | None:
     except Exception:  # Pillow raises what it likes on damaged EXIF
         return None
     return found if found in range(1, 9) else None
+
+
+def _opened(path: str | Path) -> Image.Image:
+    """A file's header is read; without the warning of many pixels, which :func:`_check_proportion` judges."""
+    with OPENING, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path)
 
 
 def _check_proportion(picture: Image.Image, size: int) -> None:
@@ -203,13 +216,13 @@ def sound(files: Iterable[Path], *, on_error: OnError = "fail") -> tuple[list[Pa
         raise DataError(f'on_error should be "fail" or "skip", got {on_error!r}.')
     good: list[Path] = []
     bad: dict[Path, str] = {}
-    for file in files:
-        try:
-            open_image(file)
-        except DataError as error:
-            bad[file] = str(error)
-        else:
+    files = list(files)
+    wrong = tqdm(in_threads(_what_is_wrong, files), "checking", len(files), leave=False, delay=PATIENCE)
+    for file, reason in zip(files, wrong, strict=True):
+        if reason is None:
             good.append(file)
+        else:
+            bad[file] = reason
     if bad and on_error == "fail":
         raise DataError(
             f"{len(bad)} of {len(bad) + len(good)} images can't be read: {listed(list(bad.values()))} Mend or remove "
@@ -219,6 +232,14 @@ def sound(files: Iterable[Path], *, on_error: OnError = "fail") -> tuple[list[Pa
         told = f"{counted(len(bad), 'image')} left out: {listed(list(bad.values()))}"
         warnings.warn(printable(told), stacklevel=2)
     return good, bad
+
+
+def _what_is_wrong(file: Path) -> str | None:
+    try:
+        open_image(file)
+    except DataError as error:
+        return str(error)
+    return None
 
 
 # -- class subfolders -----------------------------------------------------------------------------------------------

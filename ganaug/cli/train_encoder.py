@@ -6,7 +6,6 @@ import shlex
 from pathlib import Path
 
 import click
-from torch import Tensor
 
 from ganaug.cli.options import DEVICE, ON_ERROR, PACK_FOLDER, SETTINGS, check_images
 from ganaug.data import images_in_folder, read_labelled
@@ -16,6 +15,7 @@ from ganaug.generators import Generator
 from ganaug.inversion import fit_domain
 from ganaug.packs import DirectionPack
 from ganaug.settings import parse_settings, settings_help
+from ganaug.streams import Images
 from ganaug.training import EncoderSettings, read_recipe, train_pack_encoder
 
 HELP = """Train an encoder for the pack in FOLDER and save it there.
@@ -84,7 +84,7 @@ def train_encoder(
     )
 
 
-def _real_images(images: str, generator: Generator, on_error: OnError) -> Tensor:
+def _real_images(images: str, generator: Generator, on_error: OnError) -> Images:
     """The images of a folder, as LatentShift sees them; or the training images of ``NAME:FOLDER``."""
     if ":" in images and not Path(images).is_dir():
         return read_labelled(images, train=True).images

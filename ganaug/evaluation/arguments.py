@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ganaug.errors import EvaluationError
+from ganaug.streams import Images, StreamedImages
 
 WHOLE = 255
 
@@ -50,7 +51,7 @@ def check_images(images: Any, *, least: int = 1, floats: bool = False, channels:
         channels: how many they should have, if that is known.
     """
     wanted = f"images of shape (N, {channels or 'C'}, H, W), uint8" + (" or float in [-1, 1]" if floats else "")
-    if not isinstance(images, Tensor):
+    if not isinstance(images, Tensor | StreamedImages):
         raise EvaluationError(f"expected {wanted}, got {type(images).__name__}.")
     if images.ndim != 4 or 0 in images.shape[1:] or (channels and images.shape[1] != channels):
         raise EvaluationError(f"expected {wanted}, got shape {tuple(images.shape)}.")
@@ -59,7 +60,7 @@ def check_images(images: Any, *, least: int = 1, floats: bool = False, channels:
     if images.dtype != torch.uint8 and not (floats and images.is_floating_point()):
         way = "ganaug.images.signed_to_uint8 makes uint8 of [-1, 1], (255 * images).round().byte() of [0, 1]."
         raise EvaluationError(f"expected {wanted}, got {images.dtype}. {way}")
-    if images.is_floating_point() and images.numel():
+    if isinstance(images, Tensor) and images.is_floating_point() and images.numel():
         low, high = images.min().item(), images.max().item()
         if not -1.01 <= low <= high <= 1.01:
             raise EvaluationError(f"expected {wanted}, got floats from {low:.3g} to {high:.3g}. Rescale them.")
@@ -76,7 +77,7 @@ def check_labels(labels: Any, count: int) -> None:
         raise EvaluationError(f"expected {wanted}, got {int(labels.min())}. Leave images without a label out.")
 
 
-def check_masks(masks: Any, images: Tensor) -> None:
+def check_masks(masks: Any, images: Images) -> None:
     """:class:`EvaluationError` unless masks are those of the images: uint8, 255 inside the object and 0 outside."""
     shape = (len(images), 1, *images.shape[2:])
     wanted = f"masks of shape {shape}, uint8 with 255 inside the object and 0 outside"

@@ -11,6 +11,7 @@ from ganaug.devices import own_defaults
 from ganaug.evaluation.judges import predict, train_classifier
 from ganaug.generators import Generator
 from ganaug.images import signed_to_uint8
+from ganaug.streams import Images
 
 
 @torch.no_grad()
@@ -32,7 +33,7 @@ def _pairs(
 def direction_variation_naturalness(
     generator: Generator,
     direction: Tensor,
-    real_images: Tensor,
+    real_images: Images,
     *,
     max_magnitude: float = 6.0,
     samples: int = 2000,

@@ -13,6 +13,7 @@ from ganaug.devices import autocast, own_defaults
 from ganaug.errors import EvaluationError
 from ganaug.evaluation.arguments import check_counts, check_images, check_labels, check_masks
 from ganaug.images import uint8_to_signed
+from ganaug.streams import Images
 
 
 class ConvNet(nn.Sequential):
@@ -35,7 +36,7 @@ class ConvNet(nn.Sequential):
 
 @own_defaults
 def train_classifier(
-    images: Tensor,
+    images: Images,
     labels: Tensor,
     *,
     steps: int = 1000,
@@ -102,7 +103,7 @@ def fit(
 
 @own_defaults
 @torch.no_grad()
-def predict(network: nn.Module, images: Tensor, *, batch_size: int = 500, precision: str = "bfloat16") -> Tensor:
+def predict(network: nn.Module, images: Images, *, batch_size: int = 500, precision: str = "bfloat16") -> Tensor:
     """The most likely class of each image.
 
     Args:
@@ -161,7 +162,7 @@ def _block(in_width: int, out_width: int) -> nn.Sequential:
 
 @own_defaults
 def train_segmenter(
-    images: Tensor,
+    images: Images,
     masks: Tensor,
     *,
     steps: int = 1000,
@@ -206,7 +207,7 @@ def train_segmenter(
 
 @own_defaults
 @torch.no_grad()
-def find_object(network: nn.Module, images: Tensor, *, batch_size: int = 500, precision: str = "bfloat16") -> Tensor:
+def find_object(network: nn.Module, images: Images, *, batch_size: int = 500, precision: str = "bfloat16") -> Tensor:
     """Where the object is: ``(N, 1, H, W)`` bool on the CPU, for images ``(N, C, H, W)`` in [-1, 1] or uint8.
 
     Raises:
@@ -231,7 +232,7 @@ def _channels(network: nn.Module) -> int | None:
     return first.in_channels if first is not None and isinstance(network, (ConvNet, Segmenter)) else None
 
 
-def _check_sides(images: Tensor) -> None:
+def _check_sides(images: Images) -> None:
     height, width = images.shape[-2:]
     if height % 4 or width % 4:
         raise EvaluationError(

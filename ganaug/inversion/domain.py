@@ -16,6 +16,7 @@ from ganaug.folders import fitted, open_image
 from ganaug.images import resized, signed_to_uint8, to_unit, unit_to_signed
 from ganaug.packs import DirectionPack
 from ganaug.packs.domain import ENOUGH, EPSILON, FIGURES, Domain, described, taken_together
+from ganaug.streams import Images
 
 LIMIT = 1.1
 """How far a figure may lie from the middle of its bounds, in half-widths."""
@@ -94,7 +95,7 @@ def check_domain_of_files(
 # -- what a pack's own images look like -----------------------------------------------------------------------------
 
 
-def fit_domain(pack: DirectionPack, images: Tensor | None, *, seed: int = 0) -> Domain:
+def fit_domain(pack: DirectionPack, images: Images | None, *, seed: int = 0) -> Domain:
     """What the pack's own images look like to its encoder: as they are, and flipped, cropped, moved, jittered,
     compressed and enlarged.
 

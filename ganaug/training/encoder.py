@@ -20,6 +20,7 @@ from ganaug.images import uint8_to_signed
 from ganaug.inversion import fit_domain
 from ganaug.packs import DirectionPack
 from ganaug.settings import Settings, setting
+from ganaug.streams import Images
 
 SURE = 0.95
 """The encoder's probability of a real image's class from which on it is taken for its label."""
@@ -55,7 +56,7 @@ class EncoderSettings(Settings):
 def train_encoder(
     generator: Generator,
     *,
-    images: Tensor | None = None,
+    images: Images | None = None,
     device: str | torch.device | None = None,
     show_progress: bool = True,
     **settings: Any,
@@ -120,7 +121,7 @@ def train_encoder(
 @own_defaults
 def train_pack_encoder(
     pack: DirectionPack,
-    images: Tensor | None,
+    images: Images | None,
     *,
     device: str | torch.device | None = None,
     command: str = "",
@@ -155,7 +156,7 @@ def train_pack_encoder(
     return pack
 
 
-def _check_images(generator: Generator, images: Tensor | None) -> None:
+def _check_images(generator: Generator, images: Images | None) -> None:
     """Raise :class:`EncoderTrainingError` unless real images are uint8 of the generator's shape."""
     if images is None:
         return
@@ -182,7 +183,7 @@ def _untrained(generator: Generator, settings: EncoderSettings) -> Encoder:
     return encoder.to(generator.device).to(memory_format=torch.channels_last)
 
 
-def _draw_real(images: Tensor | None, step: int, rng: torch.Generator, settings: EncoderSettings) -> Tensor | None:
+def _draw_real(images: Images | None, step: int, rng: torch.Generator, settings: EncoderSettings) -> Tensor | None:
     """The real images of a step in [-1, 1], on the CPU; None where they take no part."""
     if images is None or step < settings.warm_up * settings.steps:
         return None

@@ -5,15 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from tqdm.auto import tqdm
 
 from ganaug.devices import own_defaults
 from ganaug.errors import EvaluationError
+from ganaug.folders import PATIENCE
 from ganaug.streams import Images
 
 SIDE = 8
 """Pixels on a side at which images are compared: a copy that lies a pixel off, or is noisy, remains one."""
 NEIGHBOURS = 10
 BLOCK = 8192
+BATCH = 500
 FLAT = 0.02
 """Standard deviation, of full scale, below which an image's contrast is not raised."""
 CLOSE = 0.05
@@ -36,18 +39,25 @@ class CopyCheck:
         training: ``(N, C, H, W)`` uint8, 3 or more. 64 numbers of 2 bytes are kept for each and each channel.
         held_out: real images of the same kind that nothing was trained on.
         chosen: indices of those that are compared; all by default.
+        show_progress: a bar while the training images are looked at, if that takes long.
     """
 
     @own_defaults
-    def __init__(self, training: Images, held_out: Images, *, chosen: Tensor | None = None) -> None:
+    def __init__(
+        self, training: Images, held_out: Images, *, chosen: Tensor | None = None, show_progress: bool = False
+    ) -> None:
         if len(training) < 3 or not len(held_out):
             raise EvaluationError(
                 f"copies are looked for among 3 or more training images, with held-out ones beside them; got "
                 f"{len(training)} and {len(held_out)}."
             )
         chosen = torch.arange(len(held_out)) if chosen is None else chosen
-        self._training = torch.cat([_described(batch).half() for batch in training.split(500)])
-        self.real = torch.cat([self.closeness(held_out[rows]) for rows in chosen.split(500)])
+        self._training = kept = torch.empty(len(training), _described(training[:1]).shape[1], dtype=torch.half)
+        with tqdm(None, "looking", len(training), leave=False, delay=PATIENCE, disable=not show_progress) as bar:
+            for batch, rows in zip(training.split(BATCH), kept.split(BATCH), strict=True):
+                rows[:] = _described(batch)
+                bar.update(len(batch))
+        self.real = torch.cat([self.closeness(held_out[rows]) for rows in chosen.split(BATCH)])
         self.limit = torch.quantile(self.real, CLOSE).item()
 
     @own_defaults

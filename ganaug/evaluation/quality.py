@@ -222,7 +222,7 @@ def prepare_yardstick(
         scale=scale,
         labels=training.labels.sort().values,
         names=None if class_names is None else tuple(class_names),
-        copies=CopyCheck(training.images, test.images, chosen=order[:MOST_COMPARED]),
+        copies=CopyCheck(training.images, test.images, chosen=order[:MOST_COMPARED], show_progress=show_progress),
         image_shape=tuple(training.images.shape[1:]),
     )
 

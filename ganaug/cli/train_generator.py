@@ -11,7 +11,7 @@ from ganaug.folders import OnError
 from ganaug.settings import parse_settings, settings_help
 from ganaug.training import GeneratorSettings, read_generator_recipe
 from ganaug.training import train_generator as train
-from ganaug.training.discovery.distributed import process_group
+from ganaug.training.discovery.distributed import process_group, rank_and_size
 
 HELP = """Train a generator on PHOTOS, a folder of class subfolders; or NAME:FOLDER, a built-in data set in FOLDER.
 
@@ -68,4 +68,6 @@ def train_generator(
             device=own,
             **given,
         )
-    click.echo(f"{out} holds the generator. Find its directions: ganaug train --generator {out} --out PACK")
+        first = rank_and_size()[0] == 0
+    if first:
+        click.echo(f"{out} holds the generator. Find its directions: ganaug train --generator {out} --out PACK")

@@ -11,12 +11,15 @@ from ganaug.evaluation.labels import InvertedImages, invert_images, label_hits, 
 from ganaug.evaluation.masks import PseudoMasks, pseudo_masks
 from ganaug.evaluation.own_judge import read_judge
 from ganaug.evaluation.progress import Progress
+from ganaug.evaluation.quality import Yardstick, measure_quality, prepare_yardstick
+from ganaug.evaluation.quality_report import ClassQuality, QualityReport
 from ganaug.evaluation.rca import reconstructor_accuracy
 from ganaug.evaluation.reconstruction import reconstruction_error
 from ganaug.evaluation.report import EvaluationReport
 
 __all__ = [
     "Change",
+    "ClassQuality",
     "ConvNet",
     "Cosines",
     "DescriptionReport",
@@ -25,6 +28,8 @@ __all__ = [
     "InvertedImages",
     "Progress",
     "PseudoMasks",
+    "QualityReport",
+    "Yardstick",
     "cosines",
     "describe",
     "direction_variation_naturalness",
@@ -34,7 +39,9 @@ __all__ = [
     "invert_images",
     "label_hits",
     "measure_change",
+    "measure_quality",
     "predict",
+    "prepare_yardstick",
     "pseudo_masks",
     "read_judge",
     "reconstruction_error",

@@ -13,21 +13,23 @@ TOLD = 0.6
 """Share of images told right from which on they have a right way round; guessing gives a half."""
 SEEN, HELD_OUT = 4000, 1000
 SIDE = 32
-STEPS = 150
 
 
-def handedness(training: Images, test: Images, *, seed: int = 0, device: torch.device | str = "cpu") -> float:
+def handedness(
+    training: Images, test: Images, *, steps: int = 150, seed: int = 0, device: torch.device | str = "cpu"
+) -> float:
     """Share of mirrored and unmirrored test images that a small classifier tells apart: about 0.5 of photographs,
     above 0.8 of characters.
 
     Args:
         training, test: ``(N, C, H, W)`` uint8; at most 4,000 and 1,000 of them are looked at, at 32 pixels.
+        steps: of the classifier.
     """
     rng = torch.Generator().manual_seed(seed)
     (images, mirrored), (new, new_mirrored) = (
         _both(each, most, rng) for each, most in ((training, SEEN), (test, HELD_OUT))
     )
-    classifier = train_classifier(images, mirrored, steps=STEPS, seed=seed, device=device, show_progress=False)
+    classifier = train_classifier(images, mirrored, steps=steps, seed=seed, device=device, show_progress=False)
     return (predict(classifier, new) == new_mirrored).float().mean().item()
 
 

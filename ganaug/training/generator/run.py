@@ -211,8 +211,8 @@ class Run:
 
 
 def identity(data: LabelledImages, networks: Networks, settings: GeneratorSettings, processes: int) -> dict[str, Any]:
-    """What a run that goes on must have in common with the one it continues: all that changes the result, but the number
-    of iterations, which the checkpoint tells."""
+    """What a run that goes on must have in common with the one it continues: all that changes the result, except the
+    number of iterations, which the checkpoint tells."""
     digest = hashlib.sha256(data.labels.numpy().tobytes())
     if isinstance(data.images, StreamedImages):
         digest.update("\n".join(data.images.files).encode())

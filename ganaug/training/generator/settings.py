@@ -31,6 +31,7 @@ class GeneratorSettings(Settings):
 
     iterations: int = setting(10_000, "steps of both networks; `minutes` plans them instead")
     batch_size: int = setting(64, "real images, and as many drawn ones, a step", least=2)
+    labels: Literal["use", "ignore"] = setting("use", "ignore: an unconditional generator of images that have classes")
     latent_dim: int = setting(64, "length of a latent")
     width: int = setting(96, "feature maps of the widest layers", least=8)
     loss: Literal["hinge", "relativistic"] = setting(
@@ -89,10 +90,13 @@ def networks_for(
         table = dict(given)
         widths, downs = table.pop("discriminator_widths", None), table.pop("discriminator_downs", None)
         asked = {"channels": channels, "num_classes": num_classes}
-        if apart := [
-            f"{key} = {table.get(key)}, not {value}" for key, value in asked.items() if table.get(key) != value
-        ]:
-            raise SettingsError(f"the recipe's [generator] has {' and '.join(apart)}, as the images have.")
+        found = {key: table.setdefault(key, default) for key, default in (("channels", 3), ("num_classes", 0))}
+        apart = [f"{key} = {found[key]}, the images {asked[key]}" for key in asked if found[key] != asked[key]]
+        if apart:
+            raise SettingsError(
+                f"the recipe's [generator] has {' and '.join(apart)}. Change it; labels=ignore makes an unconditional "
+                "generator of images that have classes."
+            )
         if widths is None or downs is None or len(widths) != len(downs):
             raise SettingsError("a recipe with [generator] gives discriminator_widths and as many discriminator_downs.")
         return Networks(generator=table, discriminator_widths=widths, discriminator_downs=downs)

@@ -31,7 +31,6 @@ TRIED = 8
 """Iterations that are timed, after as many that are not, to plan a run of so many minutes."""
 KEPT_FOR_THE_END = 0.06
 """Share of the minutes in which the finished generator is looked at."""
-CHECKPOINT_SECONDS = 60
 
 
 @own_defaults
@@ -45,6 +44,7 @@ def train_generator(
     on_error: OnError = "fail",
     networks: Mapping[str, Any] | None = None,
     device: str | torch.device | None = None,
+    checkpoint_seconds: float = 60,
     log_every: int = 50,
     show_progress: bool = True,
     **settings: Any,
@@ -67,6 +67,7 @@ def train_generator(
         on_error: what to do with damaged images, see :func:`ganaug.folders.sound`.
         networks: a recipe's ``[generator]`` table, with ``discriminator_widths`` and ``discriminator_downs``.
         device: defaults to CUDA when there is one, else the CPU.
+        checkpoint_seconds: between checkpoints.
         log_every: iterations between rows of ``metrics.jsonl``.
         settings: see :class:`GeneratorSettings`.
 
@@ -89,13 +90,18 @@ def train_generator(
     target = default_device(device)
 
     kind = kind_of_images(images)
-    size = _size(size, kind.side, networks)
+    class_names = kind.class_names if chosen.labels == "use" else []
     built_of = networks_for(
-        chosen, size=size, channels=kind.channels, num_classes=len(kind.class_names), given=networks
+        chosen,
+        size=_size(size, kind.side, networks),
+        channels=kind.channels,
+        num_classes=len(class_names),
+        given=networks,
     )
-    size, channels = SNGAN(**built_of.generator).image_size, kind.channels
+    size = SNGAN(**built_of.generator).image_size
     training, test = (
-        read_images(images, train=train, size=size, channels=channels, on_error=on_error) for train in (True, False)
+        read_images(images, train=train, size=size, channels=kind.channels, on_error=on_error)
+        for train in (True, False)
     )
     mirrored = chosen.flips == "on"
     if chosen.flips == "auto" and not resume:
@@ -118,10 +124,20 @@ def train_generator(
             run = new_run(replace(chosen, iterations=_iterations_in(left, run)), mirrored)
         wait_for_all(run.device)  # no process writes before all have looked
         with files.written_alone(by_this_process=run.rank == 0):
-            return _train(run, files, kind.class_names, resume=resume, log_every=log_every, quiet=not show_progress)
+            _train(run, files, class_names, resume, checkpoint_seconds, log_every, quiet=not show_progress)
+            return _finish(run, files, class_names)
 
 
-def _train(run: Run, files: RunFiles, class_names: list[str], *, resume: bool, log_every: int, quiet: bool) -> SNGAN:
+def _train(
+    run: Run,
+    files: RunFiles,
+    class_names: list[str],
+    resume: bool,
+    checkpoint_seconds: float,
+    log_every: int,
+    *,
+    quiet: bool,
+) -> None:
     total = run.settings.iterations
     saved = time.monotonic()
     if run.rank == 0:
@@ -148,7 +164,7 @@ def _train(run: Run, files: RunFiles, class_names: list[str], *, resume: bool, l
                 files.append(row)
 
             # Keep, and stop if told to.
-            if finished or stopping or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            if finished or stopping or time.monotonic() - saved > checkpoint_seconds:
                 files.save(run.state())
                 saved = time.monotonic()
             if stopping and not finished:
@@ -158,7 +174,6 @@ def _train(run: Run, files: RunFiles, class_names: list[str], *, resume: bool, l
                     "then, which can be used. Go on with --resume (resume=True)."
                 )
     files.close()
-    return _finish(run, files, class_names)
 
 
 def _finish(run: Run, files: RunFiles, class_names: list[str]) -> SNGAN:

@@ -210,8 +210,9 @@ class _Looks(NamedTuple):
 
     @property
     def every(self) -> int:
-        """Iterations between looks."""
-        return max(1, self.run.settings.iterations // LOOKS)
+        """Iterations between looks, the same in all processes."""
+        settings = self.run.settings
+        return max(1, settings.iterations // LOOKS) if settings.judge_steps else settings.iterations
 
     def figures(self, bar: tqdm[Any]) -> dict[str, float]:
         """What goes into a row; said above the progress bar."""

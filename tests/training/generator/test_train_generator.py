@@ -119,6 +119,28 @@ def test_large_folders_are_streamed_to_the_same_generator(photos, tmp_path, monk
     assert held.weights_sha256() == streamed.weights_sha256()
 
 
+@pytest.mark.slow
+def test_its_quality_is_measured_while_it_trains_and_kept_with_it(photos, tmp_path):
+    settings = {**SETTINGS, "iterations": 20, "judge_steps": 2}
+    trained = train_generator(photos, out=tmp_path / "out", **settings)
+    found = rows(tmp_path / "out")
+    assert [row["step"] for row in found if "kid" in row] == list(range(2, 20, 2))
+    assert all({"fid", "copies", "agreement"} <= row.keys() for row in found if "kid" in row)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["samples"] == trained.quality.samples == 1000 and set(report["per_class"]) == {"cat", "dog"}
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert trained.quality.table() in card and "cat, dog" in card and "| width | 12 |" in card
+    assert Image.open(tmp_path / "out" / "samples.png").size > (100, 60)
+    resumed = train_generator(photos, out=tmp_path / "out", resume=True, **settings)
+    assert resumed.quality == trained.quality and rows(tmp_path / "out") == found
+
+
+def test_images_too_few_to_measure_train_all_the_same(tmp_path):
+    write_images(tmp_path / "photos", 4)
+    trained = train_generator(tmp_path / "photos", out=tmp_path / "out", **{**SETTINGS, "judge_steps": 2})
+    assert trained.quality is None and "It was not measured" in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_minutes_plan_the_iterations(photos, tmp_path):
     began = time.monotonic()
     train_generator(

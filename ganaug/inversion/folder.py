@@ -6,16 +6,16 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ganaug.devices import default_device, own_defaults
+from ganaug.devices import check_dtype, chosen_dtype, default_device, own_defaults, padded
 from ganaug.errors import FileError, PackError, TransformError, listed
-from ganaug.files import check_regular, check_writable, write_safetensors
+from ganaug.files import check_regular, check_writable, in_threads, write_safetensors
 from ganaug.folders import LabelledFolder, OnError, fitted, open_image
 from ganaug.generators import Generator
 from ganaug.images import to_unit, unit_to_signed
@@ -26,6 +26,23 @@ from ganaug.inversion.latents import Latents
 from ganaug.packs import DirectionPack
 
 LATENTS_FILE = "latents.safetensors"
+
+READ = "read"
+"""In a file's metadata: the encoder has read the classes; otherwise they were given by the folder's."""
+
+
+class Stored(NamedTuple):
+    """Latents that were found before, see :func:`stored_latents`.
+
+    Attributes:
+        rows: latent ``(latent_dim,)`` and class of each image, by its path in the folder, with slashes.
+        how: how they were found, in words.
+        read: whether the encoder has read the classes.
+    """
+
+    rows: dict[str, tuple[Tensor, Tensor]]
+    how: str
+    read: bool
 
 
 @own_defaults
@@ -39,6 +56,7 @@ def invert_folder(
     check_domain: bool = True,
     on_error: OnError = "fail",
     update: bool = False,
+    dtype: str = "auto",
     device: str | torch.device | None = None,
     show_progress: bool = True,
 ) -> Path:
@@ -54,6 +72,7 @@ def invert_folder(
             encoder read the class of each image.
         check_domain: refuse images that are not of the pack's kind, see :func:`ganaug.inversion.check_domain`.
         on_error: ``"fail"`` refuses a folder with damaged images before it begins, ``"skip"`` leaves them out.
+        dtype: of the encoder, as for :class:`~ganaug.transforms.LatentShift`; refinement is in float32.
         update: keep the latents that are stored of images which have not changed since, and find those of the others.
 
     Returns:
@@ -68,6 +87,7 @@ def invert_folder(
     """
     pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
     target = default_device(device)
+    dtype = chosen_dtype(check_dtype(dtype), target)
     generator, encoder = pack.networks(target)
     if encoder is None:
         raise PackError(f"pack {pack.name!r} has no encoder. Train one: ganaug train-encoder {pack.name}.")
@@ -82,20 +102,22 @@ def invert_folder(
     names = folder.names()
     files = {name: _state(Path(file)) for name, (file, _) in zip(names, folder.samples, strict=True)}
     missing = [index for index, name in enumerate(names) if name not in kept]
-    for start in tqdm(range(0, len(missing), batch_size), "invert", disable=not show_progress):
-        chosen = missing[start : start + batch_size]
-        images = torch.stack([_pixels(folder.samples[index][0], generator) for index in chosen]).to(target)
-        given = None if of_class is None else torch.tensor([of_class[folder.targets[index]] for index in chosen])
-        found, read = invert(
-            pack,
-            unit_to_signed(to_unit(images)),
-            None if given is None else given.to(target),
-            refine_steps=refine_steps,
-        )
-        labels = torch.zeros(len(found), dtype=torch.int64) if read is None else read.cpu()
-        kept |= {names[index]: pair for index, *pair in zip(chosen, found.cpu(), labels, strict=True)}
+    known = None if of_class is None else [of_class[label] for label in folder.targets]
+    with tqdm(total=len(missing), desc="invert", unit="images", disable=not show_progress) as bar:
+        for start in range(0, len(missing), batch_size):
+            chosen = missing[start : start + batch_size]
+            pixels = in_threads(lambda file: _pixels(file, generator), [folder.samples[index][0] for index in chosen])
+            images = unit_to_signed(to_unit(padded(torch.stack([*pixels]), batch_size).to(target)))
+            given = None if known is None else padded(torch.tensor([known[index] for index in chosen]), batch_size)
+            found, read = invert(
+                pack, images, None if given is None else given.to(target), refine_steps=refine_steps, dtype=dtype
+            )
+            labels = torch.zeros(len(found), dtype=torch.int64) if read is None else read.cpu()
+            kept |= {names[index]: pair for index, *pair in zip(chosen, found.cpu(), labels, strict=False)}
+            bar.update(len(chosen))
     latents, labels = (torch.stack([kept[name][which] for name in names]) for which in (0, 1))
-    metadata = {**_identity(generator), "pack": pack.name, "refine_steps": str(refine_steps)}
+    metadata = {**_identity(generator), "pack": pack.name, "refine_steps": str(refine_steps), "dtype": dtype}
+    metadata |= {"classes": READ if of_class is None else "given"}
     skipped = [file.relative_to(folder.root).as_posix() for file in folder.skipped]
     write_safetensors(
         path,
@@ -103,6 +125,23 @@ def invert_folder(
         metadata={**metadata, "images": json.dumps(files), "skipped": json.dumps(skipped)},
     )
     return path
+
+
+def stored_latents(folder: LabelledFolder, pack: DirectionPack) -> Stored | None:
+    """What :func:`invert_folder` has stored of a folder's images that have not changed since; None where there is no
+    such file, or one of another generator's latents.
+
+    Raises:
+        PackError: the file is damaged.
+    """
+    path = Path(folder.root) / LATENTS_FILE
+    if not path.is_file():
+        return None
+    metadata, _ = _stored(path)
+    if any(metadata.get(name) != value for name, value in _identity(pack.generator).items()):
+        return None
+    how = f"stored, of {metadata.get('refine_steps', 0)} refine steps in {metadata.get('dtype', 'float32')}"
+    return Stored(_unchanged(folder, pack), how, metadata.get("classes") == READ or not pack.num_classes)
 
 
 def _pixels(file: str, generator: Generator) -> Tensor:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ganaug.devices import default_device, own_defaults
+from ganaug.devices import chosen_dtype, default_device, own_defaults, running_in
 from ganaug.draws import seeded
 from ganaug.errors import BankError, FileError
 from ganaug.images import from_unit
@@ -132,6 +132,7 @@ class LatentBank:
         *,
         magnitude: Magnitude = "safe",
         seed: int = 0,
+        dtype: str = "auto",
         device: str | torch.device | None = None,
         show_progress: bool = True,
     ) -> LatentBank:
@@ -141,7 +142,7 @@ class LatentBank:
         anything is drawn.
 
         Args:
-            pack, direction, magnitude: as for :class:`~ganaug.transforms.LatentShift`.
+            pack, direction, magnitude, dtype: as for :class:`~ganaug.transforms.LatentShift`.
             path: of the file; an existing one is not overwritten.
             device: defaults to CUDA when there is one, else the CPU.
 
@@ -163,7 +164,9 @@ class LatentBank:
         with _building(path):
             if os.path.lexists(path):
                 raise BankError(f"{path} exists. Delete it, or choose another path.")
-            _build(path, choice, size, seed=seed, device=default_device(device), show_progress=show_progress)
+            target = default_device(device)
+            dtype = chosen_dtype(dtype, target)
+            _build(path, choice, size, seed=seed, dtype=dtype, device=target, show_progress=show_progress)
         return cls(path)
 
 
@@ -183,7 +186,9 @@ def _building(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _build(path: Path, choice: Choice, size: int, *, seed: int, device: torch.device, show_progress: bool) -> None:
+def _build(
+    path: Path, choice: Choice, size: int, *, seed: int, dtype: str, device: torch.device, show_progress: bool
+) -> None:
     """Write a bank's file, chunk by chunk into one beside it, and note beside that how many chunks are there."""
     generator = choice.pack.generator
     metadata = {
@@ -195,6 +200,8 @@ def _build(path: Path, choice: Choice, size: int, *, seed: int, device: torch.de
         "ranges": json.dumps(choice.low_high.tolist()),
         "seed": str(seed),
     }
+    if dtype != "float32":  # as all banks were that do not say
+        metadata["dtype"] = dtype
     if generator.class_names is not None:
         metadata["class_names"] = json.dumps(generator.class_names)
     shapes = {name: [size] for name in TENSORS}
@@ -208,10 +215,12 @@ def _build(path: Path, choice: Choice, size: int, *, seed: int, device: torch.de
     labels = torch.arange(size, device="cpu") * generator.num_classes // size
     with scratch.open("r+b") as file:
         done = _chunks_in(file, scratch, header, end, num_chunks)
-        with tqdm(total=size, initial=min(done * CHUNK, size), desc="bank", disable=not show_progress) as bar:
+        with tqdm(
+            total=size, initial=min(done * CHUNK, size), desc="bank", unit="images", disable=not show_progress
+        ) as bar:
             for chunk in range(done, num_chunks):
                 first, last = chunk * CHUNK, min((chunk + 1) * CHUNK, size)
-                made = _chunk(choice, labels[first:last], rng=seeded(seed, chunk), device=device)
+                made = _chunk(choice, labels[first:last], rng=seeded(seed, chunk), dtype=dtype, device=device)
                 for name, values in made.items():
                     file.seek(len(header) + starts[name] + first * _bytes(name, shapes) // size)
                     file.write(values.numpy().astype(NUMPY[TENSORS[name]], copy=False).tobytes())
@@ -222,7 +231,9 @@ def _build(path: Path, choice: Choice, size: int, *, seed: int, device: torch.de
     os.replace(scratch, path)
 
 
-def _chunk(choice: Choice, labels: Tensor, *, rng: torch.Generator, device: torch.device) -> dict[str, Tensor]:
+def _chunk(
+    choice: Choice, labels: Tensor, *, rng: torch.Generator, dtype: str, device: torch.device
+) -> dict[str, Tensor]:
     """Shifted images of some labels, all a bank holds of them, on the CPU."""
     pack = choice.pack
     generator, _ = pack.networks(device)
@@ -230,7 +241,8 @@ def _chunk(choice: Choice, labels: Tensor, *, rng: torch.Generator, device: torc
     latents = pack.generator.sample_latents(len(labels), rng=rng).to(device)
     shift = offsets(pack.directions, indices, magnitudes).to(device)
     size = (generator.image_size, generator.image_size)
-    images = from_unit(sampled(generator, latents, shift, labels.to(device), size=size), torch.uint8)
+    with running_in(dtype, device):
+        images = from_unit(sampled(generator, latents, shift, labels.to(device), size=size), torch.uint8)
     return {"images": images.cpu(), "labels": labels, "indices": indices, "magnitudes": magnitudes}
 
 

@@ -33,7 +33,7 @@ def as_seen(path):
 
 
 def test_latents_of_all_images_in_their_order(folder, inverting_pack):
-    path = invert_folder(folder, inverting_pack, classes=[], show_progress=False, batch_size=4)
+    path = invert_folder(folder, inverting_pack, classes=[], dtype="float32", show_progress=False, batch_size=4)
     stored = load_file(path)
     assert path == folder / "latents.safetensors" and stored["latents"].shape == (6, 8)
     for row, file in enumerate(sorted(folder.rglob("*.png"))):
@@ -133,7 +133,7 @@ def test_an_update_finds_what_is_new_and_forgets_what_is_gone(folder, inverting_
     Image.new("RGB", (50, 50), (90, 20, 10)).save(folder / "class0" / "new.png")
     seen, encode = [], Encoder.forward
     monkeypatch.setattr(Encoder, "forward", lambda self, x, y=None: seen.append(len(x)) or encode(self, x, y))
-    invert_folder(folder, inverting_pack, classes=[], update=True, show_progress=False)
+    invert_folder(folder, inverting_pack, classes=[], update=True, batch_size=1, show_progress=False)
     dataset = InvertedFolder(folder, inverting_pack)
     assert seen == [1], "one image is new"
     for name, latents in zip(dataset.names(), dataset.latents, strict=True):

@@ -42,7 +42,7 @@ def test_a_share_of_the_batch_is_replaced_and_the_rest_untouched(pack, dtype, si
 
 def test_replaced_images_are_the_shifted_images_of_their_labels(pack):
     images, labels = batch(12)
-    shift = LatentShift("background", pack=pack, p=0.5)
+    shift = LatentShift("background", pack=pack, dtype="float32", p=0.5)
     torch.manual_seed(3)
     shifted, _ = shift(images, labels)
     torch.manual_seed(3)
@@ -93,7 +93,7 @@ def test_magnitudes_are_safe_fixed_or_uniform(pack, magnitude, low, high):
 
 def test_several_directions_at_once_are_different_and_add_up(pack):
     images, labels = batch(200)
-    shift = LatentShift([0, 2, 4], pack=pack, p=0.8, magnitude=(1, 2), num_ops=2, return_params=True)
+    shift = LatentShift([0, 2, 4], pack=pack, dtype="float32", p=0.8, magnitude=(1, 2), num_ops=2, return_params=True)
     (shifted, _), params = shift(images, labels)
     where, indices, magnitudes = params["replace"], params["indices"], params["magnitudes"]
     assert indices.shape == magnitudes.shape == (200, 2)

@@ -273,22 +273,30 @@ class InvertedFolder(LabelledFolder):
         transforms: gets and returns ``(image, class, latents)``, with a :class:`LatentShift` among them. The class is
             the one that the generator drew the image as. Latents are of the image as it lies in the folder, so the
             LatentShift comes before flips, crops and whatever else moves pixels.
+        with_latents: items are ``(image, class, drawn as, latents)``: for a LatentShift after the DataLoader, which
+            shifts a whole batch at once and so in a fraction of the time, ``shift(images, drawn_as, latents)[0]``.
         transform, target_transform: instead of ``transforms``, as every data set of torchvision's takes them: they get
             the image alone and the folder's own class alone. Stored latents don't reach a LatentShift in ``transform``,
             which then finds them anew with the encoder.
 
     Returns:
-        ``(image, class)`` for each item, with the folder's own class.
+        ``(image, class)`` for each item, with the folder's own class; ``with_latents`` also the class that the
+        generator drew the image as, and its :class:`Latents`.
 
     Raises:
         PackError: no stored latents, damaged ones, of other images, or of another generator.
-        TransformError: ``transforms`` together with one of the other two.
+        TransformError: ``transforms`` together with one of the other two, or with ``with_latents``.
 
     Example::
 
         dataset = InvertedFolder("photos", pack, transforms=v2.Compose([
             v2.ToImage(), LatentShift("background", pack=pack, source="invert"), v2.ToDtype(torch.float32, scale=True)
         ]))
+
+        shift = LatentShift("background", pack=pack, source="invert")
+        dataset = InvertedFolder("photos", pack, transform=v2.PILToTensor(), with_latents=True)
+        for images, labels, drawn_as, latents in DataLoader(dataset, batch_size=64, shuffle=True):
+            images = shift(images, drawn_as, latents)[0]
     """
 
     @own_defaults
@@ -300,21 +308,29 @@ class InvertedFolder(LabelledFolder):
         transforms: Callable[..., Any] | None = None,
         transform: Callable[[Any], Any] | None = None,
         target_transform: Callable[[Any], Any] | None = None,
+        with_latents: bool = False,
     ) -> None:
         if transforms is not None and (transform is not None or target_transform is not None):
             raise TransformError(
                 "got transforms and, beside it, transform or target_transform. Pass transforms, which gets (image, "
                 "class, latents), or the other two, which get the image alone and the class alone."
             )
+        if transforms is not None and with_latents:
+            raise TransformError(
+                "got transforms, which shift images one by one, and with_latents, for shifting batches. Pass one of "
+                "them; what images go through before they are shifted is transform=..."
+            )
         super().__init__(str(root), transform, target_transform)
-        self._joint = transforms
+        self._joint, self.with_latents = transforms, with_latents
         pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
         latents, labels = _read_latents(self, pack)
         self.latents: Tensor = latents
         self.drawn_as: list[int] = labels.tolist()
 
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         image, label = super().__getitem__(index)
+        if self.with_latents:
+            return image, label, self.drawn_as[index], Latents(self.latents[index])
         if self._joint is not None:
             image = self._joint(image, self.drawn_as[index], Latents(self.latents[index]))[0]
         return image, label

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from ganaug.errors import DataError, FileError, PackError
@@ -198,3 +199,25 @@ def test_an_update_finds_damaged_latents_anew(folder, inverting_pack, name, wron
         InvertedFolder(folder, inverting_pack)
     invert_folder(folder, update=True, **options)
     assert path.read_bytes() == whole and len(InvertedFolder(folder, inverting_pack))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_are_shifted_at_once_after_collation(folder, inverting_pack, workers, monkeypatch):
+    invert_folder(folder, inverting_pack, classes=[], show_progress=False)
+    shift = LatentShift("background", pack=inverting_pack, p=1, magnitude=2, dtype="float32")
+    square = v2.Compose([v2.PILToTensor(), v2.Resize([32, 32])])
+    one_by_one = InvertedFolder(folder, inverting_pack, transforms=v2.Compose([square, shift]))
+    dataset = InvertedFolder(folder, inverting_pack, transform=square, with_latents=True)
+
+    def refuse(*arguments):
+        raise AssertionError("the encoder was used")
+
+    monkeypatch.setattr(Encoder, "forward", refuse)
+    images, labels, drawn_as, latents = next(iter(DataLoader(dataset, batch_size=6, num_workers=workers)))
+    shifted = shift(images, drawn_as, latents)[0]
+    assert labels.tolist() == [0, 0, 1, 1, 2, 2] and drawn_as.tolist() == dataset.drawn_as
+    assert not torch.equal(shifted, images)
+    for image, (expected, _) in zip(shifted, (one_by_one[index] for index in range(6)), strict=True):
+        assert (image.int() - expected.int()).abs().max() <= 1
+    with pytest.raises(ValueError, match="Pass one of them"):
+        InvertedFolder(folder, inverting_pack, transforms=shift, with_latents=True)

@@ -385,3 +385,21 @@ def test_an_unconditional_pack_names_both_ways_out():
         ValueError, match=r"unconditional generator and no encoder.*beside v2.CutMix.*that has an encoder"
     ):
         LatentShift(0, pack=pack, p=1)(IMAGES, LABELS)
+
+
+@pytest.mark.parametrize("source", ["sample", "invert"])
+def test_bfloat16_draws_the_same_and_looks_the_same(inverting_pack, source):
+    images, labels = batch(40)
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        shift = LatentShift("any", pack=inverting_pack, source=source, p=0.5, dtype=dtype, return_params=True)
+        torch.manual_seed(3)
+        (shifted, _), params = shift(images, labels)
+        found[dtype] = (shifted, params, torch.rand(1))
+    (exact, params, after), (near, others, also_after) = found.values()
+    assert all(torch.equal(params[name], others[name]) for name in ("replace", "indices", "magnitudes", "classes"))
+    assert torch.equal(after, also_after), "as much is drawn"
+    assert exact.dtype == near.dtype and not torch.equal(exact, near)
+    assert (exact - near).abs().mean() < 0.005
+    with pytest.raises(ValueError, match="dtype should be one of"):
+        LatentShift("any", pack=inverting_pack, dtype="half")

@@ -123,6 +123,7 @@ def augment(
         seed=seed,
         dtype=dtype,
         device=device,
+        share=True,
     )
     beside = f", beside {done.kept} that were there" if done.kept else ""
     click.echo(f"{counted(done.written, 'image')} in {out}{beside}")

@@ -34,5 +34,7 @@ def bank(
 
     Interrupted, it goes on when called again with the same arguments.
     """
-    built = LatentBank.build(pack, direction, size, out, magnitude=magnitude, seed=seed, dtype=dtype, device=device)
+    built = LatentBank.build(
+        pack, direction, size, out, magnitude=magnitude, seed=seed, dtype=dtype, device=device, share=True
+    )
     click.echo(f"{counted(len(built), 'image')} in {out}, {out.stat().st_size / 2**20:.0f} MiB")

@@ -56,5 +56,6 @@ def invert(
         update=update,
         dtype=dtype,
         device=device,
+        share=True,
     )
     click.echo(f"latents in {path}")

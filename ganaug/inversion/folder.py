@@ -24,6 +24,7 @@ from ganaug.inversion.domain import check_domain_of_files
 from ganaug.inversion.invert import invert
 from ganaug.inversion.latents import Latents
 from ganaug.packs import DirectionPack
+from ganaug.ranks import Ranks, sharing
 
 LATENTS_FILE = "latents.safetensors"
 
@@ -58,6 +59,7 @@ def invert_folder(
     update: bool = False,
     dtype: str = "auto",
     device: str | torch.device | None = None,
+    share: bool = False,
     show_progress: bool = True,
 ) -> Path:
     """Find the latents of all images in a folder of class subfolders and store them beside the images.
@@ -74,6 +76,7 @@ def invert_folder(
         on_error: ``"fail"`` refuses a folder with damaged images before it begins, ``"skip"`` leaves them out.
         dtype: of the encoder, as for :class:`~ganaug.transforms.LatentShift`; refinement is in float32.
         update: keep the latents that are stored of images which have not changed since, and find those of the others.
+        share: under ``torchrun`` all processes call this, and each does its share, see :mod:`ganaug.ranks`.
 
     Returns:
         The file, ``latents.safetensors`` in ``root``: latents ``(N, latent_dim)`` and labels ``(N,)``, in order of
@@ -103,28 +106,68 @@ def invert_folder(
     files = {name: _state(Path(file)) for name, (file, _) in zip(names, folder.samples, strict=True)}
     missing = [index for index, name in enumerate(names) if name not in kept]
     known = None if of_class is None else [of_class[label] for label in folder.targets]
-    with tqdm(total=len(missing), desc="invert", unit="images", disable=not show_progress) as bar:
-        for start in range(0, len(missing), batch_size):
-            chosen = missing[start : start + batch_size]
-            pixels = in_threads(lambda file: _pixels(file, generator), [folder.samples[index][0] for index in chosen])
-            images = unit_to_signed(to_unit(padded(torch.stack([*pixels]), batch_size).to(target)))
-            given = None if known is None else padded(torch.tensor([known[index] for index in chosen]), batch_size)
-            found, read = invert(
-                pack, images, None if given is None else given.to(target), refine_steps=refine_steps, dtype=dtype
+    size = batch_size
+
+    def found(chosen: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+        pixels = in_threads(lambda file: _pixels(file, generator), [folder.samples[index][0] for index in chosen])
+        images = unit_to_signed(to_unit(padded(torch.stack([*pixels]), size).to(target)))
+        given = None if known is None else padded(torch.tensor([known[index] for index in chosen]), size).to(target)
+        latents, read = invert(pack, images, given, refine_steps=refine_steps, dtype=dtype)
+        labels = torch.zeros(len(latents), dtype=torch.int64) if read is None else read.cpu()
+        return list(zip(latents.cpu(), labels, strict=True))[: len(chosen)]
+
+    with sharing(share, target) as ranks:
+        rows = _found_by_all(found, missing, size, ranks, show_progress=show_progress)
+        kept |= {names[index]: row for index, row in rows.items()}
+        if not ranks.rank:
+            _write(
+                path,
+                folder,
+                pack,
+                kept,
+                files,
+                {"refine_steps": str(refine_steps), "dtype": dtype, "classes": READ if of_class is None else "given"},
             )
-            labels = torch.zeros(len(found), dtype=torch.int64) if read is None else read.cpu()
-            kept |= {names[index]: pair for index, *pair in zip(chosen, found.cpu(), labels, strict=False)}
+        ranks.wait()
+    return path
+
+
+def _found_by_all(
+    found: Callable[[Sequence[int]], list[tuple[Tensor, Tensor]]],
+    missing: Sequence[int],
+    batch_size: int,
+    ranks: Ranks,
+    *,
+    show_progress: bool,
+) -> dict[int, tuple[Tensor, Tensor]]:
+    """Latent and class of each missing image, found by all processes together."""
+    batches = ranks.own([missing[start : start + batch_size] for start in range(0, len(missing), batch_size)])
+    rows: dict[int, tuple[Tensor, Tensor]] = {}
+    shown = show_progress and not ranks.rank
+    with tqdm(total=sum(map(len, batches)), desc="invert", unit="images", disable=not shown) as bar:
+        for chosen in batches:
+            rows |= zip(chosen, found(chosen), strict=True)
             bar.update(len(chosen))
-    latents, labels = (torch.stack([kept[name][which] for name in names]) for which in (0, 1))
-    metadata = {**_identity(generator), "pack": pack.name, "refine_steps": str(refine_steps), "dtype": dtype}
-    metadata |= {"classes": READ if of_class is None else "given"}
+    return {index: row for each in ranks.gathered(rows) for index, row in each.items()}
+
+
+def _write(
+    path: Path,
+    folder: LabelledFolder,
+    pack: DirectionPack,
+    rows: dict[str, Any],
+    files: dict[str, list[Any]],
+    how: dict[str, str],
+) -> None:
+    """Write latents and classes in order of path, and what they are of."""
+    latents, labels = (torch.stack([rows[name][which] for name in folder.names()]) for which in (0, 1))
     skipped = [file.relative_to(folder.root).as_posix() for file in folder.skipped]
+    metadata = {**_identity(pack.generator), "pack": pack.name, **how}
     write_safetensors(
         path,
         {"latents": latents, "labels": labels},
         metadata={**metadata, "images": json.dumps(files), "skipped": json.dumps(skipped)},
     )
-    return path
 
 
 def stored_latents(folder: LabelledFolder, pack: DirectionPack) -> Stored | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ganaug.locks import alone, replacing
 from ganaug.marks import folder_made
 from ganaug.packs import DirectionPack
 from ganaug.places import exists, is_folder, kind_of
+from ganaug.ranks import sharing
 from ganaug.swaps import is_empty
 from ganaug.transforms.batches import FileShifter, Job, Shifted
 from ganaug.transforms.choice import Choice, Magnitude
@@ -81,6 +83,7 @@ def augment_folder(
     seed: int = 0,
     dtype: str = "auto",
     device: str | torch.device | None = None,
+    share: bool = False,
     show_progress: bool = True,
 ) -> Augmented:
     """Shift every image of a folder of class subfolders, and write the results into the same subfolders of another.
@@ -108,6 +111,7 @@ def augment_folder(
         seed: of all draws.
         dtype: as for :class:`~ganaug.transforms.LatentShift`.
         device: defaults to CUDA when there is one, else the CPU.
+        share: under ``torchrun`` all processes call this, and each does its share, see :mod:`ganaug.ranks`.
 
     Raises:
         TransformError: arguments that don't fit the pack, or images of another kind than the pack's.
@@ -159,17 +163,31 @@ def augment_folder(
     if check_domain:
         check_domain_of_files(pack, [file for file, _ in folder.samples], device=target)
     shifter = FileShifter(choice, source=source, blend=blend, seed=seed, device=target, dtype=dtype)
-    with folder_made(out), alone(out / PROGRESS_FILE):
-        _check_place(root, out, making)  # another process may have begun meanwhile
-        write_json(out / PROGRESS_FILE, making)
-        missing = [job._replace(files=absent) for job in jobs if (absent := _absent(job))]
-        written = _write_all(shifter, missing, total=sum(counts), show_progress=show_progress)
+    with sharing(share, target) as ranks, _held(out, ranks.rank):
+        if not ranks.rank:
+            _check_place(root, out, making)  # another process may have begun meanwhile
+            write_json(out / PROGRESS_FILE, making)
+        ranks.wait()
+        own = ranks.own(jobs)
+        missing = [job._replace(files=absent) for job in own if (absent := _absent(job))]
+        total, shown = sum(len(job.files) for job in own), show_progress and not ranks.rank
+        written = sum(ranks.gathered(_write_all(shifter, missing, total=total, show_progress=shown)))
     used = sum(job.stored is not None for job in jobs)
     return Augmented(written, sum(counts) - written, folder.skipped, used, len(jobs), tuple(beside))
 
 
 def _files_of(out: Path, name: Path, copies: int) -> dict[int, Path]:
     return {copy: out / name.with_name(f"{name.name}_{copy}.png") for copy in range(copies)}
+
+
+@contextmanager
+def _held(out: Path, rank: int) -> Iterator[None]:
+    """The first of the processes that share the work makes the folder, and keeps others out."""
+    if rank:
+        yield
+        return
+    with folder_made(out), alone(out / PROGRESS_FILE):
+        yield
 
 
 def training_part(root: Path, split: str) -> tuple[Path, list[str]]:

@@ -80,7 +80,8 @@ class LatentShift(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
         dtype: what the networks run in: ``"float32"``, ``"bfloat16"``, or ``"auto"``, which is bfloat16 where the
             machine has instructions for it (CPUs with AVX-512 BF16 or AMX, GPUs since Ampere), else float32; inside
             the caller's own ``torch.autocast`` it is that one's type. Draws are the same in all of them, and images
-            float32 in between. Of the pack ``digits`` bfloat16 moves shifted pixels by ERROR of full scale on average.
+            float32 in between. Of the pack ``digits`` bfloat16 moves the pixels of inverted and
+            shifted images by 0.0014 of full scale on average.
 
     Shape:
         - images: ``(N, C, H, W)`` or ``(C, H, W)``, uint8 in [0, 255] or float in [0, 1], or a PIL image (RGB or L), or

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from PIL.Image import Image
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision import datasets
 
 from ganaug.devices import own_defaults
 from ganaug.errors import DataError
-from ganaug.folders import SPLITS, LabelledFolder, OnError, checked_folder, image_files, open_image, sound
+from ganaug.folders import (
+    SPLITS,
+    LabelledFolder,
+    OnError,
+    checked_folder,
+    find_classes,
+    image_files,
+    is_foreign,
+    open_image,
+    sound,
+)
 from ganaug.streams import Images, images_of
 
 
@@ -144,9 +155,8 @@ def read_labelled(
     Raises:
         DataError: no such data set or folder, no data set at all, or damaged files.
     """
-    name, colon, folder = str(images).partition(":")
-    if colon and folder and (name in DATASETS or not Path(images).is_dir()):
-        return read_dataset(name, folder, train=train)
+    if (built_in := _built_in(images)) is not None:
+        return read_dataset(*built_in, train=train)
     if not str(images) or not Path(images).is_dir():
         raise DataError(
             f"labelled images are a folder of class subfolders, or NAME:FOLDER with NAME one of "
@@ -155,6 +165,99 @@ def read_labelled(
     if size is None:
         raise DataError(f"the size that the images of {images} should have is not given.")
     return _labelled_folder(Path(images), train, size, channels, match, on_error)
+
+
+class Kind(NamedTuple):
+    """What the images of a folder, or of a built-in data set, are.
+
+    Attributes:
+        channels: 1 where all that were looked at are grey, else 3.
+        side: the median of their shorter sides, in pixels.
+        class_names: of two or more class subfolders; none where images lie in one folder, or have no classes.
+    """
+
+    channels: int
+    side: int
+    class_names: list[str]
+
+
+@own_defaults
+def kind_of_images(images: str | Path, *, most: int = 64) -> Kind:
+    """Look at some images of a folder, or of a built-in data set as in ``"digits:DATA"``.
+
+    Args:
+        most: files that are opened, spread over all of them; damaged ones are passed over.
+
+    Raises:
+        DataError: no such data set or folder, or no image that can be read.
+    """
+    if (built_in := _built_in(images)) is not None:
+        data = read_dataset(*built_in, train=False)
+        return Kind(data.images.shape[1], data.images.shape[-1], [str(label) for label in range(10)])
+    root = checked_folder(images)
+    part = _part(root, train=True)
+    files = image_files(root if part is None else part)
+    step = max(1, len(files) // most)
+    opened = [picture for file in files[::step] if (picture := _opened(file)) is not None]
+    if not opened:
+        raise DataError(f"no images under {root}." if not files else f"no image under {root} can be read.")
+    side = int(np.median([min(picture.size) for picture in opened]))
+    return Kind(1 if all(map(_is_grey, opened)) else 3, side, _class_names(root if part is None else part))
+
+
+@own_defaults
+def read_images(
+    images: str | Path, *, train: bool = True, size: int, channels: int, on_error: OnError = "fail"
+) -> LabelledImages:
+    """Images with the labels that they have: see :func:`read_labelled`; where there is one class, or none, the labels
+    are all 0, and every fifth image is a test image.
+
+    Raises:
+        DataError: see :func:`read_labelled`.
+    """
+    if (built_in := _built_in(images)) is not None:
+        return read_dataset(*built_in, train=train)
+    root = checked_folder(images)
+    part = _part(root, train)
+    if _class_names(root if part is None else part):
+        return read_labelled(images, train=train, size=size, channels=channels, on_error=on_error)
+    files, _ = sound(image_files(root if part is None else part), on_error=on_error)
+    if not files:
+        raise DataError(f"no images under {root}.")
+    if part is None:
+        if len(files) < 2:
+            raise DataError(f"{root} holds one image, which can't be parted into training and test images.")
+        files = [files[index] for index in _split([0] * len(files), train)]
+    pixels = images_of(files, size=size, channels=channels)
+    return LabelledImages(pixels, torch.zeros(len(files), dtype=torch.int64))
+
+
+def _built_in(images: str | Path) -> tuple[str, str] | None:
+    """Name and folder of a built-in data set; None of a folder's path."""
+    name, colon, folder = str(images).partition(":")
+    return (name, folder) if colon and folder and (name in DATASETS or not Path(images).is_dir()) else None
+
+
+def _class_names(root: Path) -> list[str]:
+    """The class subfolders, if there are two or more; images that lie beside them are said to be left out later."""
+    if not any(entry.is_dir() and not is_foreign(entry.name) for entry in root.iterdir()):
+        return []
+    names = find_classes(root)
+    return names if len(names) > 1 else []
+
+
+def _opened(file: Path) -> Image | None:
+    try:
+        return open_image(file)
+    except DataError:
+        return None
+
+
+def _is_grey(picture: Image) -> bool:
+    if picture.mode == "L":
+        return True
+    red, green, blue = np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
+    return bool((red == green).all() and (green == blue).all())
 
 
 def _labelled_folder(
@@ -167,7 +270,7 @@ def _labelled_folder(
 ) -> LabelledImages:
     part = _part(root, train)
     folder = LabelledFolder(root if part is None else part, on_error=on_error, channels=channels)
-    chosen = range(len(folder.samples)) if part is not None else _split(folder.targets, train)
+    chosen = range(len(folder.samples)) if part is not None else _split(folder.targets, train, folder.classes)
     images = images_of([folder.samples[index][0] for index in chosen], size=size, channels=channels)
     of_class = list(range(len(folder.classes))) if match is None else match(folder.classes)
     return LabelledImages(images, torch.tensor([of_class[folder.targets[index]] for index in chosen]))
@@ -185,13 +288,17 @@ def _part(root: Path, train: bool) -> Path | None:
     return found[0]
 
 
-def _split(labels: list[int], train: bool, *, test_share: float = 0.2) -> list[int]:
+def _split(labels: list[int], train: bool, class_names: Sequence[str] = (), *, test_share: float = 0.2) -> list[int]:
     """Indices of the training, or test, images: the same share of each class, always the same images."""
     rng, chosen = np.random.default_rng(0), []
     for label in sorted(set(labels)):
         indices = rng.permutation([index for index, other in enumerate(labels) if other == label])
         held_out = max(1, round(test_share * len(indices)))
         if len(indices) < 2:
-            raise DataError("a class of one image can't be parted into training and test images.")
+            name = class_names[label] if label < len(class_names) else label
+            raise DataError(
+                f"class {name} has one image, which can't be parted into training and test images. Give it another, or "
+                "move the class away."
+            )
         chosen += indices[held_out:].tolist() if train else indices[:held_out].tolist()
     return sorted(chosen)

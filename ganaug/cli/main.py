@@ -27,9 +27,15 @@ class Entry(NamedTuple):
 GOES_ON = "the same command goes on from here."
 
 
+RESUMES = "go on with --resume, if OUT holds a checkpoint."
+
+
 COMMANDS = {
     "demo": Entry("ganaug.cli.demo", "See the whole job on bundled digits in a few minutes."),
     "train": Entry("ganaug.cli.train", "Discover directions of a generator; write a pack."),
+    "train-generator": Entry(
+        "ganaug.cli.train_generator", "Train a generator on a folder of images, to begin with.", RESUMES
+    ),
     "train-encoder": Entry("ganaug.cli.train_encoder", "Train a pack's encoder, so that it changes real images."),
     "show": Entry("ganaug.cli.show", "Write an HTML page to look through a pack."),
     "name": Entry("ganaug.cli.name", "Name the directions you recognise."),

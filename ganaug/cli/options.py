@@ -190,8 +190,8 @@ SETTINGS = click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 WRITE = click.option("--write", is_flag=True, help="Write the figures into the pack's folder.")
 
 
-def check_images(images: str) -> None:
-    """Refuse ``--images`` that is neither a folder nor ``NAME:FOLDER`` with a folder that is there."""
+def check_images(images: str, *, called: str = "--images") -> None:
+    """Refuse images that are neither a folder nor ``NAME:FOLDER`` with a folder that is there."""
     name, colon, folder = images.partition(":")
     if is_folder(images) or (colon and name and is_folder(folder)):
         return
@@ -199,7 +199,7 @@ def check_images(images: str) -> None:
     what = f"{sought} is {kind_of(Path(sought))}" if exists(sought) else f"there is no folder {sought!r}"
     near = "" if exists(sought) else did_you_mean(sought, wanted="a folder of images").lstrip()
     told = f"{what}. {near}".strip()
-    raise click.ClickException(f"--images: {told} Give a folder of images, or NAME:FOLDER.")
+    raise click.ClickException(f"{called}: {told} Give a folder of images, or NAME:FOLDER.")
 
 
 def check_empty(folder: Path) -> None:

@@ -8,12 +8,15 @@ from ganaug.evaluation.judges import ConvNet, find_object, predict, train_classi
 from ganaug.evaluation.labels import InvertedImages, invert_images, label_hits, safe_ranges
 from ganaug.evaluation.masks import PseudoMasks, pseudo_masks
 from ganaug.evaluation.progress import Progress
+from ganaug.evaluation.quality import Yardstick, measure_quality, prepare_yardstick
+from ganaug.evaluation.quality_report import ClassQuality, QualityReport
 from ganaug.evaluation.rca import reconstructor_accuracy
 from ganaug.evaluation.reconstruction import reconstruction_error
 from ganaug.evaluation.report import Cosines, EvaluationReport, cosines, evaluate
 
 __all__ = [
     "Change",
+    "ClassQuality",
     "ConvNet",
     "Cosines",
     "DescriptionReport",
@@ -22,6 +25,8 @@ __all__ = [
     "InvertedImages",
     "Progress",
     "PseudoMasks",
+    "QualityReport",
+    "Yardstick",
     "cosines",
     "describe",
     "direction_variation_naturalness",
@@ -31,7 +36,9 @@ __all__ = [
     "invert_images",
     "label_hits",
     "measure_change",
+    "measure_quality",
     "predict",
+    "prepare_yardstick",
     "pseudo_masks",
     "reconstruction_error",
     "reconstructor_accuracy",

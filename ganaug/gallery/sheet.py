@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ganaug.devices import own_defaults
+from ganaug.errors import GalleryError
 from ganaug.generators import Generator
 from ganaug.images import from_unit, resized, signed_to_unit
 from ganaug.packs import DirectionPack
@@ -165,3 +166,72 @@ def before_after_sheet(
     scale = max(1, 96 // generator.image_size)
     title = f"{direction.name or direction.index}: before (top) and after (bottom)"
     return stack([titled(tile(images, scale=scale), title, f"magnitudes within {low:+.1f} to {high:+.1f}")])
+
+
+@own_defaults
+def samples_sheet(
+    generator: Generator,
+    *,
+    class_names: Sequence[str] | None = None,
+    columns: int = 10,
+    seed: int = 0,
+    most_rows: int = 20,
+    most_pixels: int = 128,
+) -> Image.Image:
+    """Fresh images of a generator, one row for each class with its name; without classes eight rows.
+
+    Args:
+        class_names: in order of the labels; the generator's own by default, numbers where nobody has said.
+        most_rows: of more classes, the first so many are shown.
+        most_pixels: of an image's sides; larger ones are made smaller.
+
+    Raises:
+        GalleryError: numbers below 1, or not a name for each class.
+    """
+    if min(columns, most_rows, most_pixels) < 1:
+        raise GalleryError(
+            f"columns, most_rows and most_pixels should be at least 1, got {columns}, {most_rows}, {most_pixels}."
+        )
+    classes = generator.num_classes
+    names = class_names or generator.class_names or [str(label) for label in range(classes)]
+    if len(names) != classes:
+        raise GalleryError(f"class_names should be {classes} names, one for each class, got {len(names)}.")
+    rows = min(classes or 8, most_rows)
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.arange(rows, device=generator.device).repeat_interleave(columns) if classes else None
+    images = _drawn(generator, generator.sample_latents(rows * columns, rng=rng), labels)
+    if generator.image_size > most_pixels:
+        images = resized(images, (most_pixels, most_pixels))
+    picture = tile(images.unflatten(0, (rows, columns)), scale=max(1, 64 // generator.image_size))
+    return _named_rows(picture, [str(name) for name in names[:rows]])
+
+
+@torch.no_grad()
+def _drawn(generator: Generator, latents: Tensor, labels: Tensor | None) -> Tensor:
+    """Images ``(N, C, H, W)`` in [0, 1] on the CPU, in evaluation mode whatever mode the generator is in."""
+    modes = [(module, module.training) for module in generator.modules()]
+    generator.eval()
+    try:
+        parts = [
+            generator(latents[rows], None if labels is None else labels[rows])
+            for rows in torch.arange(len(latents), device=latents.device).split(100)
+        ]
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return signed_to_unit(torch.cat(parts)).cpu()
+
+
+def _named_rows(picture: Image.Image, names: Sequence[str], *, most: int = 24, gap: int = 8) -> Image.Image:
+    """A picture of rows of one height, and the name of each on its left, cut where it is longer than ``most``."""
+    font = ImageFont.load_default(TEXT_HEIGHT - 1)
+    shown = [name if len(name) <= most else f"{name[: most - 3]}..." for name in names]
+    draw = ImageDraw.Draw(picture)
+    margin = int(max((draw.textlength(name, font) for name in shown), default=0)) + gap if shown else 0
+    sheet = Image.new("RGB", (picture.width + margin + 2 * gap, picture.height + 2 * gap), PAPER)
+    sheet.paste(picture, (margin + gap, gap))
+    draw = ImageDraw.Draw(sheet)
+    for row, name in enumerate(shown):
+        middle = gap + (row + 0.5) * picture.height / len(shown)
+        draw.text((margin, middle), name, INK, font, anchor="rm")
+    return sheet

@@ -1,7 +1,8 @@
-"""Discovery of directions, and the training of inversion encoders."""
+"""Training of generators, discovery of directions, training of inversion encoders."""
 
 from ganaug.training.discovery import DirectionMatrix, DiscoverySettings, Reconstructor, discover, fresh_rca, plan
 from ganaug.training.encoder import EncoderSettings, train_encoder, train_pack_encoder
+from ganaug.training.generator import GeneratorSettings, read_generator_recipe, train_generator
 from ganaug.training.methods import METHODS, Method, find_directions, method
 from ganaug.training.published import convert_deformator
 from ganaug.training.recipe import Recipe, make_pack, read_recipe, recipe_for_generator
@@ -11,6 +12,7 @@ __all__ = [
     "DirectionMatrix",
     "DiscoverySettings",
     "EncoderSettings",
+    "GeneratorSettings",
     "Method",
     "Recipe",
     "Reconstructor",
@@ -21,8 +23,10 @@ __all__ = [
     "make_pack",
     "method",
     "plan",
+    "read_generator_recipe",
     "read_recipe",
     "recipe_for_generator",
     "train_encoder",
+    "train_generator",
     "train_pack_encoder",
 ]

@@ -68,7 +68,7 @@ def read_recipe(path: str | Path, words: Iterable[str] = ()) -> Recipe:
     ``method=...`` replaces the recipe's method; of its settings, the number of directions and the seed then stay.
     Recipes of the first versions, which write ``licence`` and ``[source]``, are read too.
 
-    ``[generator]`` and ``[generator_training]`` are for ``training/train_generator.py``.
+    ``[generator]`` and ``[generator_training]`` are for :func:`ganaug.training.read_generator_recipe`.
 
     Args:
         words: ``"key=value"`` settings of the discovery, or ``"generator=..."``, that go before the recipe's.

@@ -13,11 +13,12 @@ from PIL import Image
 
 from ganaug.cli.main import COMMANDS, main
 from ganaug.settings import Settings, _fields
-from ganaug.training import DiscoverySettings, EncoderSettings
+from ganaug.training import DiscoverySettings, EncoderSettings, GeneratorSettings
 
 RIGHT = {
     "demo": "--out new --steps 1",
     "train": "--generator gen --out new method=random num_directions=2",
+    "train-generator": "photos --out new iterations=1 batch_size=2 flips=off",
     "train-encoder": "pack steps=1 batch_size=4",
     "show": "pack --out new --seeds 1",
     "name": "pack 0=light",
@@ -92,7 +93,7 @@ def wrong_values(name, parameter):
 
 def settings_of(name):
     """Wrong KEY=VALUE words of a command."""
-    kinds = {"train": DiscoverySettings, "train-encoder": EncoderSettings}
+    kinds = {"train": DiscoverySettings, "train-encoder": EncoderSettings, "train-generator": GeneratorSettings}
     words = ["x", "=1", "", "nonsense=1", "==", "steps"]
     settings: type[Settings] | None = kinds.get(name)
     for field, _ in _fields(settings) if settings else ():

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ganaug.gallery import before_after_sheet, contact_sheet, direction_strip, preview, write_page
+from ganaug.errors import GalleryError
+from ganaug.gallery import before_after_sheet, contact_sheet, direction_strip, preview, samples_sheet, write_page
 from ganaug.gallery.sheet import tile, walk
 from ganaug.generators import DCGAN, SNGAN
 from ganaug.packs import DirectionPack
@@ -78,3 +79,30 @@ def test_a_preview_of_large_images_shows_them_small():
     generator = DCGAN(latent_dim=4, width=1, image_size=256, channels=1).freeze()
     sheet = preview(DirectionPack(torch.eye(4)[:3], generator=generator))
     assert sheet.width < 3 * 7 * 132 + 50 and sheet.height < 2 * 132 + 50
+
+
+def test_samples_lie_in_rows_that_bear_the_names_of_their_classes(pack):
+    names = [f"class {letter}" for letter in "abcdefghij"]
+    sheet, renamed = (
+        np.asarray(samples_sheet(pack.generator, class_names=each, columns=3, seed=1))
+        for each in (names, ["other c", *names[1:]])
+    )
+    drawn = pack.generator(
+        pack.generator.sample_latents(30, rng=torch.Generator().manual_seed(1)), torch.arange(10).repeat_interleave(3)
+    )
+    first, row = np.asarray(tile((drawn[None, :3] + 1) / 2, scale=2)), slice(8, 8 + 64)
+    assert np.array_equal(sheet[row, -8 - first.shape[1] : -8], first), "three of the first class come first"
+    differs = np.flatnonzero((sheet != renamed).any((1, 2)))
+    assert differs.min() >= 8 and differs.max() < 8 + 64, "its name stands beside its row, and nowhere else"
+
+
+def test_samples_without_classes_or_of_many_and_what_can_not_be_drawn(pack):
+    torch.manual_seed(0)
+    grey = DCGAN(latent_dim=4, width=1, image_size=256, channels=1).freeze()
+    sheet = samples_sheet(grey, columns=2)
+    assert sheet.size == (2 * 130 - 2 + 16, 8 * 130 - 2 + 16), "made small, and no margin for names"
+    assert samples_sheet(pack.generator, most_rows=2).height == 2 * 66 - 2 + 16
+    with pytest.raises(GalleryError, match="should be 10 names, one for each class, got 1"):
+        samples_sheet(pack.generator, class_names=["one"])
+    with pytest.raises(GalleryError, match="at least 1"):
+        samples_sheet(pack.generator, columns=0)

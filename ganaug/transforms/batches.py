@@ -23,6 +23,10 @@ MOST, PIXELS = 64, 64 * 64 * 64
 """Images, and their pixels, that networks get at once."""
 
 
+LARGE = 2**20
+"""Values of an image, from which on it is not held but decoded again when it is written."""
+
+
 class Job(NamedTuple):
     """What is to be made of an image file.
 
@@ -39,7 +43,8 @@ class Job(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """A job, its image ``(C, H, W)`` uint8, and that as the encoder has it, ``(C, S, S)`` in [-1, 1]."""
+    """A job, its image ``(C, H, W)`` uint8, nothing in place of a large one, and that as the encoder has it,
+    ``(C, S, S)`` in [-1, 1]."""
 
     job: Job
     picture: Tensor
@@ -47,8 +52,8 @@ class _Read(NamedTuple):
 
 
 class Shifted(NamedTuple):
-    """A job, its image ``(C, H, W)`` uint8, and what the generator draws ``(C, S, S)`` float32 in [-1, 1]: unshifted,
-    where the change is to be added, and each copy."""
+    """A job, its image, as :class:`_Read` has it, and what the generator draws ``(C, S, S)`` float32 in [-1, 1]:
+    unshifted, where the change is to be added, and each copy."""
 
     job: Job
     picture: Tensor
@@ -57,11 +62,14 @@ class Shifted(NamedTuple):
 
     def images(self) -> list[Tensor]:
         """The shifted images ``(C, H, W)`` uint8."""
-        size = self.picture.shape[-2:]
+        picture = self.picture
+        if not picture.numel():
+            picture = read_image(self.job.file, channels=len(self.copies[0]))
+        size = picture.shape[-2:]
         if self.before is None:
             return [from_unit(resized(signed_to_unit(copy[None]), size), torch.uint8)[0] for copy in self.copies]
         changes = [resized((copy - self.before)[None] / 2, size)[0] for copy in self.copies]
-        return [from_unit((to_unit(self.picture) + change).clamp(0, 1), torch.uint8) for change in changes]
+        return [from_unit((to_unit(picture) + change).clamp(0, 1), torch.uint8) for change in changes]
 
 
 class FileShifter:
@@ -85,16 +93,17 @@ class FileShifter:
 
     def __call__(self, jobs: Iterable[Job]) -> Iterator[Shifted]:
         """What becomes of each job, in their order."""
-        read = in_threads(self._read, jobs)
+        read = in_threads(self._read, jobs, ahead=self.batch)
         while group := list(islice(read, self.batch)):
             yield from self._shifted(group)
 
     def _read(self, job: Job) -> _Read:
         picture = read_image(job.file, channels=self.pack.generator.channels)
+        held = picture if picture.numel() < LARGE else torch.empty(0)
         if not self.inverts or job.stored is not None:
-            return _Read(job, picture, torch.empty(0))
+            return _Read(job, held, torch.empty(0))
         unit = resized(to_unit(picture)[None], (self.size, self.size))[0]
-        return _Read(job, picture, unit_to_signed(unit))
+        return _Read(job, held, unit_to_signed(unit))
 
     @torch.no_grad()
     def _shifted(self, group: list[_Read]) -> Iterator[Shifted]:

@@ -251,7 +251,7 @@ def _write_all(shifter: FileShifter, jobs: list[Job], *, total: int, show_progre
 
     wanted = sum(len(job.files) for job in jobs)
     with tqdm(total=total, initial=total - wanted, desc="augment", unit="images", disable=not show_progress) as bar:
-        for count in in_threads(write, shifter(jobs)):
+        for count in in_threads(write, shifter(jobs), ahead=shifter.batch):
             bar.update(count)
     return wanted
 

@@ -293,3 +293,12 @@ def test_stored_latents_are_used(photos, inverting_pack, tmp_path, monkeypatch):
     assert (found.stored, done.stored, done.images) == (0, 6, 7) and len(seen) == 1, "that of the new image is found"
     before, after = pixels(tmp_path / "found"), pixels(tmp_path / "stored")
     assert all((before[name] == after[name]).all() for name in before)
+
+
+def test_a_large_photograph_is_decoded_again_and_not_held(photos, inverting_pack, tmp_path, monkeypatch):
+    options = {"pack": inverting_pack, "classes": [], "device": "cpu", "show_progress": False}
+    augment_folder(photos, tmp_path / "held", 0, **options)
+    monkeypatch.setattr("ganaug.transforms.batches.LARGE", 0)
+    augment_folder(photos, tmp_path / "again", 0, **options)
+    held, again = pixels(tmp_path / "held"), pixels(tmp_path / "again")
+    assert all((held[name] == again[name]).all() for name in held)

@@ -13,7 +13,7 @@ rca      a fresh reconstructor, trained on the frozen directions for --judge-ste
 cosine   the largest |cosine| of two directions
 label    share of images whose label is still read after a shift of -3 and +3 (fresh images of their class; inverted
          real test images for an unconditional generator), mean over 8 directions
-safe     width of the safe range within -6 to 6 at rate 0.95, mean over the same directions
+safe     width of the safe range within -6 to 6 at rate 0.95 of what is read unshifted, mean over the same directions
 outside  mean absolute change outside the object at -3 to 3, share of full scale, mean over the same directions (where
          masks are known)
 dvn      direction variation naturalness, mean over two directions, the first and the middle one of the same
@@ -104,7 +104,7 @@ def label_figures(pack: DirectionPack, recipe: Recipe, options: argparse.Namespa
     common = {"samples": samples, "real": real}
     hits = [label_hits(generator, d, classifier, magnitudes=[-3.0, 3.0], **common) for d in directions]
     yield "label", statistics.mean(sum(pair) / (2 * samples) for pair in hits)
-    ranges = safe_ranges(generator, directions, classifier, grid=6, show_progress=False, **common)
+    ranges = safe_ranges(generator, directions, classifier, show_progress=False, **common)
     yield "safe", statistics.mean(high - low for low, high in ranges)
     if segmenter is not None:
         changes = [

@@ -31,6 +31,21 @@ def conditional_generator():
     return generator.freeze()
 
 
+@pytest.fixture(scope="session")
+def reading_judge(conditional_generator):
+    """A linear classifier, of images in [0, 1], that reads what ``conditional_generator`` draws; by least squares."""
+    rng = torch.Generator().manual_seed(5)
+    latents = conditional_generator.sample_latents(1000, rng=rng)
+    labels = conditional_generator.sample_labels(1000, rng=rng)
+    images = (conditional_generator(latents, labels).flatten(1) + 1) / 2
+    images = torch.cat([images, torch.ones(1000, 1)], dim=1).double()
+    wanted = F.one_hot(labels, 10).double()
+    weights = torch.linalg.solve(images @ images.T + 0.1 * torch.eye(1000), wanted).T @ images
+    judge = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
+    judge[1].weight.data, judge[1].bias.data = weights[:, :-1].float(), weights[:, -1].float()
+    return judge.eval()
+
+
 @pytest.fixture
 def pack(conditional_generator):
     """Six directions of a class-conditional generator: two named, three usable."""

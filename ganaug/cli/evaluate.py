@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,17 @@ from ganaug.cli.options import (
     SEED,
     WRITE,
     Number,
+    Place,
     all_different,
     as_typed,
     check_images,
     check_written_to,
     direction,
     interval,
+    judges_beside,
+    numbers,
 )
-from ganaug.evaluation import EvaluationReport, InversionReport, Progress, cosines, evaluate_inverted
+from ganaug.evaluation import EvaluationReport, InversionReport, Progress, cosines, evaluate_inverted, read_judge
 from ganaug.evaluation import evaluate as measure
 from ganaug.packs import DirectionPack
 from ganaug.training import fresh_rca
@@ -33,6 +37,7 @@ OF_GENERATED = {
     "measure_ranges": "--measure-ranges",
     "rate": "--rate",
     "dvn": "--dvn",
+    "model": "--model",
 }
 """Options that mean nothing with ``--inverted``."""
 
@@ -64,7 +69,7 @@ OF_GENERATED = {
     type=Number(0, 1, min_open=True),
     default=0.95,
     show_default=True,
-    help="Label agreement that a safe range must keep.",
+    help="Share that a safe range must keep, of what is read as its label unshifted.",
 )
 @click.option("--rca", is_flag=True, help="Also train a fresh reconstructor on the directions; needs no images (slow).")
 @click.option("--rca-steps", type=COUNT, default=2000, show_default=True, help="Training steps of that reconstructor.")
@@ -80,6 +85,15 @@ OF_GENERATED = {
     help="With --inverted: add the change to the image, or replace it by the reconstructed one.",
 )
 @click.option("--judge-steps", type=COUNT, default=1000, show_default=True, help="Training steps of each judge.")
+@click.option(
+    "--model",
+    type=Place("file"),
+    help="A classifier of your own as the judge: a TorchScript or torch.export program, run as it is. It takes images "
+    "(N, C, H, W) in [0, 1] of the generator's size and gives logits, in the order of the generator's classes, or of "
+    "the folders' where it has none.",
+)
+@click.option("--model-mean", type=numbers, help="Mean taken off the images for --model: NUMBER,... by channel.")
+@click.option("--model-std", type=numbers, help="Standard deviation that they are divided by then: NUMBER,...")
 @SEED
 @DEVICE
 @WRITE
@@ -100,6 +114,9 @@ def evaluate(
     inverted: bool,
     blend: str,
     judge_steps: int,
+    model: Path | None,
+    model_mean: list[float] | None,
+    model_std: list[float] | None,
     seed: int,
     device: str | None,
     write: bool,
@@ -112,6 +129,9 @@ def evaluate(
     share of full scale). With --rca also the share of directions that a fresh reconstructor tells apart, and with
     --dvn whether what a direction changes also varies in real images.
 
+    Judges are trained once for the same images and settings, and kept in the pack's folder (.judge-*.safetensors; never
+    uploaded, and yours to delete).
+
     With --write, what was measured is kept as it comes: stopped, the same command goes on.
 
     With --inverted: the same of real test images, inverted and shifted as LatentShift(source="invert") does it.
@@ -119,14 +139,19 @@ def evaluate(
     _check(ctx, inverted=inverted, wanted=wanted)
     if write:
         check_written_to(pack)
-    if images is None and (not rca or dvn or measure_ranges or wanted or everything or inverted):
+    if images is None and (not rca or dvn or measure_ranges or wanted or everything or inverted or model):
         raise click.UsageError("evaluate needs --images, the real images that its judges are trained on.")
     if images is not None:
         check_images(images)
+    if model is None and (model_mean or model_std):
+        raise click.UsageError("--model-mean and --model-std are for --model.")
     loaded, command = DirectionPack.from_pretrained(pack), as_typed(ctx, images=images)
     if loaded.num_directions > 1:
         click.echo(cosines(loaded))
-    identity = {"images": images, "samples": samples, "judge_steps": judge_steps, "seed": seed}
+    identity: dict[str, Any] = {"images": images, "samples": samples, "judge_steps": judge_steps, "seed": seed}
+    judge = None if model is None else read_judge(model, mean=model_mean, std=model_std)
+    if model is not None:
+        identity["model"] = [hashlib.sha256(model.read_bytes()).hexdigest(), model_mean, model_std]
     progress = Progress(Path(pack) if write else None, loaded, identity)
     if rca:
         found = progress.of(
@@ -137,13 +162,14 @@ def evaluate(
         click.echo(f"RCA of a fresh reconstructor, {rca_steps} steps of 32 pairs: {loaded.scores['rca_fresh']:.4f}")
     if images is not None:
         shared: dict[str, Any] = {"samples": samples, "judge_steps": judge_steps, "seed": seed, "device": device}
+        shared["keep_judges"] = judges_beside(pack)
         report: EvaluationReport | InversionReport
         if inverted:
             along = wanted[0] if wanted else "background"
             report = evaluate_inverted(loaded, images, direction=along, blend=blend, **shared)
         else:
             chosen = range(loaded.num_directions) if everything else wanted or None
-            shared |= {"measure_ranges": measure_ranges, "rate": rate, "dvn": dvn, "progress": progress}
+            shared |= {"measure_ranges": measure_ranges, "rate": rate, "dvn": dvn, "judge": judge, "progress": progress}
             report = measure(loaded, images, directions=chosen, interval=magnitude, **shared)
         click.echo(report.table())
         report.add_to(loaded, command=command)

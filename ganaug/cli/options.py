@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,7 +59,7 @@ def _of_bundled(name: str) -> str:
 
 
 class Place(click.Path):
-    """A path; ``kind`` says what should lie there: "folder", "pack's folder", "new folder", or "new file"."""
+    """A path; ``kind`` says what should lie there: "file", "folder", "pack's folder", "new folder", or "new file"."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(path_type=Path)
@@ -74,6 +75,10 @@ class Place(click.Path):
             if not exists(text):
                 self.fail(f"there is no folder {text!r}.{did_you_mean(text)}", param, ctx)
             self.fail(f"{text} is {kind_of(Path(text))}, not a folder.", param, ctx)
+        if self.kind == "file" and not exists(text):
+            self.fail(f"there is no file {text!r}.{did_you_mean(text)}", param, ctx)
+        if self.kind == "file" and is_folder(text):
+            self.fail(f"{text} is {kind_of(Path(text))}, not a file.", param, ctx)
         if self.kind == "new folder" and exists(text) and not is_folder(text):
             self.fail(f"{text} is {kind_of(Path(text))}, not a folder.", param, ctx)
         if self.kind == "new file" and is_folder(text):
@@ -118,6 +123,17 @@ def interval(text: str) -> tuple[float, float] | None:
     if isinstance(given, float):
         raise click.BadParameter(f"should be safe or LOW,HIGH; got {text!r}.")
     return None if isinstance(given, str) else given
+
+
+def numbers(text: str) -> list[float]:
+    """``NUMBER,...``: one finite number, or one for each channel."""
+    try:
+        found = [float(word) for word in text.split(",")]
+    except ValueError:
+        found = []
+    if len(found) not in (1, 3) or not all(abs(number) <= FARTHEST for number in found):
+        raise click.BadParameter(f"should be one number or three, for red, green and blue; got {text!r:.100}.")
+    return found
 
 
 def _one_or_several(ctx: click.Context, parameter: click.Parameter, chosen: Sequence[Any]) -> Any:
@@ -229,6 +245,15 @@ def check_written_to(pack: str) -> None:
     from ganaug.files import check_writable  # not needed for --help, and slow to import
 
     check_writable(Path(pack))
+
+
+def judges_beside(pack: str) -> Path | None:
+    """Where judges of a pack are kept: in its folder, if it is one of the user's own that can be written to."""
+    from ganaug.packs.hub import bundled_packs, loadable  # not needed for --help, and slow to import
+
+    if pack in bundled_packs() or not is_folder(pack) or loadable(pack) in bundled_packs():
+        return None
+    return Path(pack) if os.access(pack, os.W_OK) else None
 
 
 def as_typed(ctx: click.Context, *, images: str | None = None) -> str:

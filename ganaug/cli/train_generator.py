@@ -57,7 +57,7 @@ def train_generator(
     check_images(photos, called="PHOTOS")
     networks, given = (None, parse_settings(settings)) if recipe is None else read_generator_recipe(recipe, settings)
     with process_group(device) as own:
-        train(
+        trained = train(
             photos,
             out=out,
             size=None if size is None else int(size),
@@ -70,4 +70,6 @@ def train_generator(
         )
         first = rank_and_size()[0] == 0
     if first:
+        if trained.quality is not None:
+            click.echo("\n".join([trained.quality.table(), *trained.quality.verdicts()]))
         click.echo(f"{out} holds the generator. Find its directions: ganaug train --generator {out} --out PACK")

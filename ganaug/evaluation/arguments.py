@@ -28,10 +28,11 @@ def check_rate(rate: Any) -> None:
         raise EvaluationError(f"rate is a share of labels and should be above 0 and at most 1, got {rate!r:.80}.")
 
 
-def check_magnitude(magnitude: Any) -> None:
-    """:class:`EvaluationError` unless it is a finite number above 0."""
-    if not _is_finite(magnitude) or not magnitude > 0:
-        raise EvaluationError(f"magnitude should be a finite number above 0, got {magnitude!r:.80}.")
+def check_positive(**values: Any) -> None:
+    """:class:`EvaluationError` unless each is a finite number above 0."""
+    for name, value in values.items():
+        if not _is_finite(value) or not value > 0:
+            raise EvaluationError(f"{name} should be a finite number above 0, got {value!r:.80}.")
 
 
 def check_interval(interval: Any, *, name: str = "interval") -> None:

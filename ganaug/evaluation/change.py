@@ -20,12 +20,19 @@ class Change(NamedTuple):
         mask_iou: intersection over union of the object's masks before and after, averaged over the images.
         outside: mean absolute change of the pixels outside the object (outside both masks), as a share of full scale.
         inside: the same inside the object (inside both masks).
+        classes: ``label`` of the images of each class.
     """
 
     label: float
     mask_iou: float
     outside: float
     inside: float
+    classes: dict[int, float]
+
+
+def shares(right: Tensor, labels: Tensor) -> dict[int, float]:
+    """The share of True in ``right`` ``(N,)`` for each class of ``labels`` ``(N,)``, in order."""
+    return {int(label): right[labels == label].float().mean().item() for label in labels.unique()}
 
 
 @own_defaults
@@ -55,7 +62,7 @@ def measure_change(
     rng = torch.Generator().manual_seed(seed)
     low, high = interval
     direction = direction.to(generator.device)
-    rows = []
+    rows, classes = [], []
     for start in range(0, samples, batch_size):
         count = min(batch_size, samples - start)
         latents, labels = generator.sample_latents(count, rng=rng), generator.sample_labels(count, rng=rng)
@@ -66,6 +73,7 @@ def measure_change(
         masks = find_object(segmenter, torch.cat([before, after])).chunk(2)
         both, either = masks[0] & masks[1], masks[0] | masks[1]
         difference = ((after - before).abs() / 2).mean(1, keepdim=True).cpu()
+        classes.append(wanted)
         rows.append(
             torch.stack(
                 [
@@ -77,4 +85,6 @@ def measure_change(
                 dim=1,
             )
         )
-    return Change(*torch.cat(rows).mean(0).tolist())
+    found = torch.cat(rows)
+    label, mask_iou, outside, inside = found.mean(0).tolist()
+    return Change(label, mask_iou, outside, inside, shares(found[:, 0], torch.cat(classes)))

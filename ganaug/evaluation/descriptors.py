@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganaug.devices import own_defaults
 from ganaug.errors import EvaluationError
-from ganaug.evaluation.arguments import check_counts, check_magnitude
+from ganaug.evaluation.arguments import check_counts, check_positive
 from ganaug.evaluation.report import Report
 from ganaug.images import signed_to_unit
 from ganaug.packs import DirectionPack
@@ -115,7 +115,7 @@ def describe(pack: DirectionPack, *, magnitude: float = 3.0, samples: int = 200,
     Raises:
         EvaluationError: a magnitude or a number of samples out of range.
     """
-    check_magnitude(magnitude)
+    check_positive(magnitude=magnitude)
     check_counts(samples=samples)
     if samples < 2:
         raise EvaluationError("samples should be 2 or more, since changes are compared with how samples vary; got 1.")

@@ -9,9 +9,11 @@ import torch
 
 from ganaug.devices import own_defaults
 from ganaug.evaluation.arguments import check_counts
-from ganaug.evaluation.judges import find_object, predict, train_classifier, train_segmenter
+from ganaug.evaluation.judges import find_object, predict
+from ganaug.evaluation.kept import judges_of
+from ganaug.evaluation.labelled import labelled_for
 from ganaug.evaluation.reconstruction import reconstruction_error
-from ganaug.evaluation.report import Report, labelled_for
+from ganaug.evaluation.report import Report
 from ganaug.images import uint8_to_signed
 from ganaug.inversion import invert
 from ganaug.packs import DirectionPack
@@ -52,6 +54,7 @@ def evaluate_inverted(
     blend: str = "add",
     samples: int = 1000,
     judge_steps: int = 1000,
+    keep_judges: str | Path | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
 ) -> InversionReport:
@@ -63,6 +66,7 @@ def evaluate_inverted(
         blend: see :class:`~ganaug.transforms.LatentShift`.
         samples: real test images.
         judge_steps: training steps of each judge.
+        keep_judges: as for :func:`~ganaug.evaluation.evaluate`.
         seed: of which images are taken, and of the shifts.
         device: where judges and networks run; the CPU by default.
 
@@ -74,13 +78,12 @@ def evaluate_inverted(
     check_counts(samples=samples, judge_steps=judge_steps)
     target = torch.device(device or "cpu")
     shift = LatentShift(direction, pack=pack, p=1.0, source="invert", blend=blend, check_domain=False)
-    training, test, name = labelled_for(pack, images)
+    data = labelled_for(pack, images)
+    test = data.test
     chosen = torch.randperm(len(test.images), generator=torch.Generator().manual_seed(seed))[:samples]
     real, labels = test.images[chosen].to(target), test.labels[chosen]
-    classifier = train_classifier(training.images, training.labels, steps=judge_steps, device=target)
-    segmenter = None
-    if training.masks is not None:
-        segmenter = train_segmenter(training.images, training.masks, steps=judge_steps, device=target)
+    judges = judges_of(data, steps=judge_steps, seed=0, device=target, folder=keep_judges)
+    classifier, segmenter = judges.classifier, judges.segmenter
 
     def agreement(pictures: torch.Tensor) -> float:
         return (predict(classifier, pictures) == labels).float().mean().item()
@@ -97,7 +100,7 @@ def evaluate_inverted(
         figures[key] = agreement(shifted)
         if given is not None and segmenter is not None:
             figures |= _object_kept(segmenter, real, shifted)
-    title = f"{pack.name}, {direction}, blend={blend}, {len(real)} real test images of {name}"
+    title = f"{pack.name}, {direction}, blend={blend}, {len(real)} real test images of {data.name}"
     return InversionReport(title, figures)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +118,7 @@ def predict(network: nn.Module, images: Images, *, batch_size: int = 500, precis
     """
     check_images(images, floats=True, channels=_channels(network))
     check_counts(batch_size=batch_size)
-    device = next(network.parameters()).device
+    device = _device_of(network, images)
     predictions = []
     for batch in images.split(batch_size):
         batch = uint8_to_signed(batch) if batch.dtype == torch.uint8 else batch
@@ -217,13 +218,20 @@ def find_object(network: nn.Module, images: Images, *, batch_size: int = 500, pr
     check_counts(batch_size=batch_size)
     if isinstance(network, Segmenter):
         _check_sides(images)
-    device = next(network.parameters()).device
+    device = _device_of(network, images)
     found = []
     for batch in images.split(batch_size):
         batch = uint8_to_signed(batch) if batch.dtype == torch.uint8 else batch
         with autocast(device, precision):
             found.append((network(batch.to(device)) > 0).cpu())
     return torch.cat(found)
+
+
+def _device_of(network: nn.Module, images: Images) -> torch.device:
+    """Where a network is; where it has no tensors, there where the images are."""
+    tensors = chain(network.parameters(), network.buffers())
+    there = images.device if isinstance(images, Tensor) else torch.device("cpu")
+    return next((tensor.device for tensor in tensors), there)
 
 
 def _channels(network: nn.Module) -> int | None:

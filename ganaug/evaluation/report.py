@@ -5,36 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-import torch
-from torch import nn
-from tqdm.auto import tqdm
-
-from ganaug.data import LabelledImages, read_labelled
-from ganaug.devices import in_channels_last, own_defaults
-from ganaug.errors import PackError
-from ganaug.evaluation.arguments import check_counts, check_interval, check_rate
-from ganaug.evaluation.change import measure_change
-from ganaug.evaluation.dvn import direction_variation_naturalness
-from ganaug.evaluation.judges import find_object, predict, train_classifier, train_segmenter
-from ganaug.evaluation.labels import InvertedImages, invert_images, label_hits, safe_ranges
-from ganaug.evaluation.progress import Progress
 from ganaug.files import write_json
-from ganaug.generators import Generator
-from ganaug.inversion import classes_of_folder
 from ganaug.marks import writing_into
-from ganaug.packs import Direction, DirectionPack
+from ganaug.packs import DirectionPack
 
 Interval = tuple[float, float]
 COLUMNS = (("label", 7), ("mask_iou", 9), ("outside", 8), ("inside", 7))
-FRESH_GRID = 11
-"""Magnitudes over an interval at which labels are read where there are no masks."""
+SHOWN = 10
+"""Classes that are listed, all or the worst of them."""
 
 
 class Report(ABC):
@@ -77,37 +60,26 @@ def _plain(value: Any) -> Any:
     return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-class Cosines(NamedTuple):
-    """How alike the directions of a pack are: |cosine| of two, its mean, the largest, and which two have that."""
-
-    mean: float
-    largest: float
-    pair: tuple[int, int]
-
-    def __str__(self) -> str:
-        first, second = self.pair
-        return f"|cosine| of two directions: mean {self.mean:.3f}, largest {self.largest:.3f} ({first} and {second})"
-
-
-@own_defaults
-def cosines(pack: DirectionPack) -> Cosines:
-    """How alike the directions of a pack of two or more are."""
-    if len(pack) < 2:
-        raise PackError(f"pack {pack.name!r} has one direction, and cosines are of two.")
-    found = (pack.directions @ pack.directions.T).abs().fill_diagonal_(0)
-    count = len(found)
-    first, second = divmod(int(found.argmax()), count)
-    return Cosines(found.sum().item() / (count * (count - 1)), found.max().item(), (first, second))
+def near_chance(share: float, chance: float) -> bool:
+    """Whether a judge goes less than a fifth of the way from guessing to reading all."""
+    return share - chance < (1 - chance) / 5
 
 
 @dataclass
 class Row:
-    """One direction: ``interval`` None where it changes the label at every magnitude measured, and no figures then."""
+    """One direction: ``interval`` None where it changes the label at every magnitude measured, and no figures then.
+
+    Attributes:
+        classes: the figure ``label`` of the images of each class.
+        worst: the class with the lowest.
+    """
 
     index: int
     label: str
     interval: Interval | None
     figures: dict[str, float]
+    classes: dict[str, float] = field(default_factory=dict)
+    worst: str | None = None
 
 
 @dataclass
@@ -116,17 +88,24 @@ class EvaluationReport(Report):
 
     Attributes:
         dataset: the images that the judges were trained on.
+        judge: what reads the labels.
         classifier: share of the real test images that the classifier reads right.
+        classes: the same of the images of each class.
+        chance: the share that guessing would read right.
         segmenter: mean IoU of the segmenter on 2,000 real test images; None without masks.
         inverted: how many real test images are shifted, where labels are read off these; None for fresh images.
-        unshifted: share of unshifted samples read as their label; None for an unconditional generator.
-        rate: label agreement that safe ranges keep.
+        unshifted: share of the unshifted images read as their label; None for an unconditional generator without an
+            encoder.
+        rate: share of what is read unshifted that safe ranges keep.
         safe_ranges: of every direction, ``(0, 0)`` where the label is kept nowhere; None if not measured.
         rows: one for each direction asked for.
     """
 
     dataset: str
+    judge: str
     classifier: float
+    classes: dict[str, float]
+    chance: float
     segmenter: float | None
     inverted: int | None
     unshifted: float | None
@@ -139,10 +118,17 @@ class EvaluationReport(Report):
         return "\n".join([*self._judges(), *self._directions()])
 
     def _judges(self) -> Iterator[str]:
-        yield (
-            f"judge: a classifier trained on real {self.dataset} reads {self.classifier:.4f} of the real test images "
-            "right"
-        )
+        yield f"judge: {self.judge} reads {self.classifier:.4f} of the real test images right"
+        worst = sorted(self.classes, key=self.classes.__getitem__)[:SHOWN]
+        listed = [name for name in self.classes if name in worst]
+        which = "by class" if len(listed) == len(self.classes) else "the worst classes"
+        yield f"  {which}: " + ", ".join(f"{name} {self.classes[name]:.2f}" for name in listed)
+        if near_chance(self.classifier, self.chance):
+            yield (
+                f"  that is little better than guessing ({self.chance:.2f}), and what follows says nothing. Train the "
+                "judge longer (--judge-steps) or on more images; of your own (--model), look at the order of classes "
+                "and at how its images are normalised"
+            )
         if self.segmenter is not None:
             yield (
                 f"judge: a segmenter trained on the known masks reaches IoU {self.segmenter:.4f} on 2,000 real test "
@@ -154,15 +140,19 @@ class EvaluationReport(Report):
                 "shifted"
             )
         if self.unshifted is not None:
-            yield f"unshifted samples read as their label: {self.unshifted:.4f}"
+            what = "samples" if self.inverted is None else "images"
+            yield f"unshifted {what} read as their label: {self.unshifted:.4f}"
         if self.safe_ranges is not None:
             usable = sum(interval != (0.0, 0.0) for interval in self.safe_ranges)
-            yield f"{usable} of {len(self.safe_ranges)} directions have a safe range at rate {self.rate}"
+            yield (
+                f"{usable} of {len(self.safe_ranges)} directions have a safe range at rate {self.rate} of what is read "
+                "unshifted"
+            )
 
     def _directions(self) -> Iterator[str]:
         dvn = any("dvn" in row.figures for row in self.rows)
         head = f"{'direction':>22} {'range':>14} {'label':>7} {'mask_iou':>9} {'outside':>8} {'inside':>7}"
-        yield head + (f" {'dvn':>6}" if dvn else "")
+        yield head + (f" {'dvn':>6}" if dvn else "") + "  worst class"
         for row in self.rows:
             if row.interval is None:
                 yield f"{row.label:>22} changes the label at every magnitude measured"
@@ -170,6 +160,7 @@ class EvaluationReport(Report):
             (low, high), figures = row.interval, row.figures
             cells = [f"{figures[key]:{width}.4f}" if key in figures else " " * width for key, width in COLUMNS]
             end = f" {figures['dvn']:6.3f}" if dvn else ""
+            end += "" if row.worst is None else f"  {row.worst} {row.classes[row.worst]:.4f}"
             yield f"{row.label:>22} {low:+6.2f},{high:+6.2f}  " + " ".join(cells) + end
 
     def add_to(self, pack: DirectionPack, *, command: str) -> None:
@@ -177,234 +168,11 @@ class EvaluationReport(Report):
         if self.safe_ranges is not None:
             for direction, interval in zip(pack, self.safe_ranges, strict=True):
                 direction.safe_range = interval
+            if self.unshifted is not None:
+                pack.scores["label unshifted"] = round(self.unshifted, 4)
+                pack.scores["label unshifted_command"] = command
         for row in self.rows:
             if row.interval is not None:
                 pack.add_scores(
                     row.index, {key: round(value, 4) for key, value in row.figures.items()}, command=command
                 )
-
-
-@own_defaults
-def evaluate(
-    pack: DirectionPack,
-    images: str | Path,
-    *,
-    directions: Iterable[str | int] | None = None,
-    interval: Interval | None = None,
-    samples: int = 1000,
-    measure_ranges: bool = False,
-    rate: float = 0.95,
-    dvn: bool = False,
-    judge_steps: int = 1000,
-    seed: int = 0,
-    device: str | torch.device | None = None,
-    show_progress: bool = True,
-    progress: Progress | None = None,
-) -> EvaluationReport:
-    """Measure directions with judges trained on real images; the pack stays as it is.
-
-    Labels are read off fresh images of a class-conditional generator. An unconditional one can only change real images
-    in a classifier's pipeline, so with an encoder they are read off inverted real test images.
-
-    Args:
-        images: a folder of class subfolders, or ``NAME:FOLDER``, see :func:`ganaug.data.read_labelled`. A built-in
-            data set has to be of the generator's size, channels and labels; the images of a folder are resized, and its
-            subfolders matched with the generator's classes by name.
-        directions: names or indices; the named ones by default, or all where none has a name.
-        interval: of the uniform magnitudes; each direction's safe range by default.
-        samples: fresh latents, or real images, for each direction.
-        measure_ranges: measure the safe ranges of all directions first; see :func:`safe_ranges`.
-        rate: label agreement that a safe range must keep.
-        dvn: also measure direction variation naturalness.
-        judge_steps: training steps of the classifier and of the segmenter.
-        seed: of judges and draws.
-        device: where judges and networks run; where the generator is by default.
-        progress: figures found before, which are not measured again, and where new ones are kept as they come.
-
-    Raises:
-        EvaluationError: numbers out of range, or an interval that is none.
-        PackError: the images are not the generator's, or safe ranges are wanted and the classifier does not read
-            unshifted samples at the rate.
-        DataError: no such data set.
-    """
-    check_counts(samples=samples, judge_steps=judge_steps)
-    check_rate(rate)
-    check_interval(interval)
-    progress = progress or Progress(None, pack, {})
-    training, test, name = labelled_for(pack, images)
-    wanted = [pack[direction] for direction in directions or sorted(pack.names.values()) or range(len(pack))]
-    with _running_on(pack, device) as generator:
-        classifier, segmenter, right, iou = _judges(training, test, judge_steps, seed, generator.device, show_progress)
-        real = None
-        if generator.num_classes == 0 and pack.has_encoder:
-            chosen = torch.randperm(len(test.images), generator=torch.Generator().manual_seed(seed))[:samples]
-            real, samples = invert_images(pack, test.images[chosen], test.labels[chosen]), len(chosen)
-        measured = _Measured(generator, classifier, segmenter, real, samples, seed, training if dvn else None)
-        unshifted = measured.unshifted(pack) if generator.num_classes else None
-        safe = measured.safe_ranges(pack, rate, unshifted, show_progress, progress) if measure_ranges else None
-        rows = []
-        for direction in wanted:
-            given = interval or (_usable(direction) if safe is None else _reach(safe[direction.index]))
-            key = f"direction {direction.index} over {given}, dvn={dvn}"
-            find = partial(measured.figures, direction, given) if given is not None else dict
-            figures = progress.of(key, find)
-            rows.append(Row(direction.index, direction.label, given, figures))
-    shifted = None if real is None else samples
-    return EvaluationReport(name, right, iou, shifted, unshifted, rate, safe, rows)
-
-
-class _Measured(NamedTuple):
-    """What figures are measured with."""
-
-    generator: Generator
-    classifier: nn.Module
-    segmenter: nn.Module | None
-    real: InvertedImages | None
-    samples: int
-    seed: int
-    natural: LabelledImages | None
-
-    def unshifted(self, pack: DirectionPack) -> float:
-        """Share of unshifted samples that are read as their label."""
-        hits = label_hits(
-            self.generator,
-            pack.directions[0],
-            self.classifier,
-            magnitudes=[0.0],
-            samples=self.samples,
-            seed=self.seed + 1,
-        )
-        return hits[0] / self.samples
-
-    def safe_ranges(
-        self,
-        pack: DirectionPack,
-        rate: float,
-        unshifted: float | None,
-        show_progress: bool,
-        progress: Progress,
-    ) -> list[Interval]:
-        if unshifted is not None and unshifted < rate:
-            raise PackError(
-                f"the classifier reads {unshifted:.4f} of unshifted samples as their label, less than the rate of "
-                f"{rate} that safe ranges must keep. Train it longer (--judge-steps), or lower --rate."
-            )
-        measure = partial(
-            safe_ranges,
-            self.generator,
-            classifier=self.classifier,
-            rate=rate,
-            max_magnitude=(most := max(direction.range[1] for direction in pack)),
-            samples=min(self.samples, 400),
-            seed=self.seed + 3,
-            real=self.real,
-            show_progress=False,
-        )
-        found = []
-        for index, vector in enumerate(tqdm(pack.directions, "safe ranges", leave=False, disable=not show_progress)):
-            key = f"safe range of {index} at {rate} up to {most}"
-            [(low, high)] = progress.of(key, partial(measure, vector[None]))
-            found.append((low, high))
-        return found
-
-    def figures(self, direction: Direction, interval: Interval) -> dict[str, float]:
-        """Of one direction, over magnitudes of an interval."""
-        low, high = interval
-        seed = self.seed + 2
-        if self.segmenter is not None and self.real is None:
-            figures = measure_change(
-                self.generator,
-                direction.vector,
-                interval,
-                classifier=self.classifier,
-                segmenter=self.segmenter,
-                samples=self.samples,
-                seed=seed,
-            )._asdict()
-        else:
-            grid = [low + (high - low) * k / (FRESH_GRID - 1) for k in range(FRESH_GRID)]
-            hits = label_hits(
-                self.generator,
-                direction.vector,
-                self.classifier,
-                magnitudes=grid,
-                samples=self.samples,
-                seed=seed,
-                real=self.real,
-            )
-            figures = {"label": sum(hits) / (len(grid) * self.samples)}
-        if self.natural is not None:
-            figures["dvn"] = direction_variation_naturalness(
-                self.generator, direction.vector, self.natural.images, seed=self.seed
-            )
-        return figures
-
-
-def labelled_for(pack: DirectionPack, images: str | Path) -> tuple[LabelledImages, LabelledImages, str]:
-    """Training and test images of the kind that a pack's generator draws, with its labels, and what they are called.
-
-    Raises:
-        DataError: no such data set, or classes that the generator does not have.
-        PackError: a built-in data set of another size than the generator's.
-    """
-    generator = pack.generator
-
-    def match(classes: list[str]) -> list[int]:
-        numbers = classes_of_folder(pack, classes, where=str(images))
-        return list(range(len(classes))) if numbers is None else numbers
-
-    training, test = (
-        read_labelled(images, train=train, size=generator.image_size, channels=generator.channels, match=match)
-        for train in (True, False)
-    )
-    name = Path(images).name if Path(images).is_dir() else str(images).partition(":")[0]
-    check_images(pack, training, name)
-    return training, test, name
-
-
-def check_images(pack: DirectionPack, images: LabelledImages, name: str) -> None:
-    """``PackError`` unless labelled images have the size and channels of the pack's generator."""
-    generator = pack.generator
-    expected, got = (generator.channels, generator.image_size, generator.image_size), tuple(images.images.shape[1:])
-    if got != expected:
-        raise PackError(f"{name} has images of shape {got}; the generator of pack {pack.name!r} draws {expected}.")
-
-
-@contextmanager
-def _running_on(pack: DirectionPack, device: str | torch.device | None) -> Iterator[Generator]:
-    """The pack's generator in channels_last on a device, and its encoder there too; both are put back afterwards."""
-    home = pack.generator.device
-    networks = [network for network in (pack.generator, pack.encoder) if network is not None]
-    for network in networks:
-        network.to(home if device is None else device)
-    try:
-        yield in_channels_last(pack.generator)
-    finally:
-        for network in networks:
-            network.to(home)
-
-
-def _judges(
-    training: LabelledImages, test: LabelledImages, steps: int, seed: int, device: torch.device, show_progress: bool
-) -> tuple[nn.Module, nn.Module | None, float, float | None]:
-    """The classifier, the segmenter where masks are known, and how good both are on the real test images."""
-    classifier = train_classifier(
-        training.images, training.labels, seed=seed, steps=steps, device=device, show_progress=show_progress
-    )
-    right = (predict(classifier, test.images) == test.labels).float().mean().item()
-    if training.masks is None or test.masks is None:
-        return classifier, None, right, None
-    segmenter = train_segmenter(
-        training.images, training.masks, seed=seed, steps=steps, device=device, show_progress=show_progress
-    )
-    found, true = find_object(segmenter, test.images[:2000]), test.masks[:2000] > 127
-    iou = ((found & true).sum((1, 2, 3)) / (found | true).sum((1, 2, 3)).clamp(min=1)).mean().item()
-    return classifier, segmenter, right, iou
-
-
-def _usable(direction: Direction) -> Interval | None:
-    return direction.reach if direction.is_usable else None
-
-
-def _reach(safe_range: Interval) -> Interval | None:
-    return None if safe_range == (0.0, 0.0) else safe_range

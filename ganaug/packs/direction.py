@@ -28,8 +28,8 @@ class Direction:
         vector: ``(latent_dim,)`` float32, of unit length.
         name: what a person called it, or None.
         range: the magnitudes it was trained or looked at over, in latent units.
-        safe_range: the magnitudes over which a held-out judge reads the same label at the agreed rate; None while
-            nobody has measured, ``(0.0, 0.0)`` where the label is kept nowhere.
+        safe_range: the magnitudes over which a held-out judge keeps reading the agreed share of what it reads
+            unshifted; None while nobody has measured, ``(0.0, 0.0)`` where the label is kept nowhere.
         scores: figures measured along it.
     """
 

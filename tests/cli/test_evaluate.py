@@ -1,25 +1,30 @@
 import pytest
+import torch
 
 from ganaug.packs import DirectionPack
 
 
 @pytest.mark.slow
-def test_evaluate_prints_the_figures_and_writes_them_into_the_pack(run, pack, data_root, tmp_path):
+def test_evaluate_prints_the_figures_and_writes_them_into_the_pack(run, pack, reading_judge, data_root, tmp_path):
     folder = pack.save_pretrained(tmp_path / "tiny")
-    words = ("--images", f"digits:{data_root}", "--judge-steps", 2, "--samples", 20)
-    text = run("evaluate", folder, *words, "--measure-ranges", "--rate", 0.01, "--direction", "background", "--write")
-    assert "of the real test images right" in text and "directions have a safe range at rate 0.01" in text
+    torch.jit.trace(reading_judge, torch.rand(2, 3, 32, 32)).save(tmp_path / "judge.pt")
+    words = ("--images", f"digits:{data_root}", "--judge-steps", 2, "--samples", 60, "--rate", 0.8)
+    words += ("--measure-ranges", "--direction", "background", "--write")
+    text = run("evaluate", folder, *words, "--model", tmp_path / "judge.pt")
+    assert "the classifier given reads" in text
+    assert "of 6 directions have a safe range at rate 0.8 of what is read unshifted" in text
     assert "label mask_iou outside inside" in " ".join(text.split()) and "4 background" in text
     written = DirectionPack.from_pretrained(folder)
     figures = written[4].scores
     assert set(figures) == {"label", "mask_iou", "outside", "inside"} and 0 < figures["outside"] < 1
     assert all(direction.safe_range is not None for direction in written)
     assert "--images digits:DATA --judge-steps 2" in written.commands["outside"]
-    assert "--write" not in written.commands["outside"]
+    assert "--write" not in written.commands["outside"] and written.scores["label unshifted"] > 0.5
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
-    text = run("evaluate", folder, *words, "--measure-ranges", "--rate", 1, "--write", code=1)
-    assert "of unshifted samples as their label, less than the rate of 1" in text, "two steps make no judge"
-    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    text = run("evaluate", folder, *words, code=1)
+    assert "little better than guessing (0.1000)" in text and "--judge-steps" in text, "two steps make no judge"
+    after = {file.name: file.read_bytes() for file in folder.iterdir() if file.name in before}
+    assert after == before
     assert "comes with ganaug and stays" in run("evaluate", "digits", *words, "--write", code=2)
 
 
@@ -58,4 +63,6 @@ def test_figures_are_written_on_request_alone(run, pack, data_root, tmp_path):
     words = ("--images", f"digits:{data_root}", "--judge-steps", 2, "--samples", 20, "--magnitude", "-1,1")
     text = run("evaluate", folder, *words, "--all", "--device", "cpu")
     assert all(f" {index}" in text for index in range(6)) and "-1.00, +1.00" in text.replace(",+", ", +")
-    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    kept = {file.name for file in folder.iterdir()} - set(before)
+    assert {name[:7] for name in kept} == {".judge-"} and len(kept) == 2, "the judges alone stay"
+    assert all((folder / name).read_bytes() == content for name, content in before.items())

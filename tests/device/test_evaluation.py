@@ -97,7 +97,14 @@ MEASURES = {
         real=evaluation.invert_images(pack, IMAGES, LABELS, precision="float32"),
     ),
     "safe ranges": lambda pack, device: evaluation.safe_ranges(
-        pack.generator, pack.directions[:2], judge(device), rate=0.05, grid=2, samples=40, show_progress=False
+        pack.generator,
+        pack.directions[:2],
+        judge(device),
+        rate=0.05,
+        scan=2,
+        tolerance=3.0,
+        samples=40,
+        show_progress=False,
     ),
     "naturalness": lambda pack, device: evaluation.direction_variation_naturalness(
         pack.generator, pack.directions[0], IMAGES, samples=20, steps=2

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ganaug.errors import EvaluationError
 from ganaug.evaluation import (
     InvertedImages,
     direction_variation_naturalness,
@@ -16,7 +17,7 @@ from ganaug.evaluation import (
     train_classifier,
     train_segmenter,
 )
-from ganaug.evaluation.labels import wilson_lower_bound
+from ganaug.evaluation.labels import ReadLabels, wilson_lower_bound
 from ganaug.generators import Generator
 from ganaug.images import signed_to_uint8, uint8_to_signed
 
@@ -97,10 +98,36 @@ def test_label_hits_count_what_stays_readable(generator, classifier):
 
 def test_safe_ranges_end_where_the_label_does(generator, classifier):
     ranges = safe_ranges(
-        generator, torch.eye(4)[:2], classifier, rate=0.9, max_magnitude=12, grid=6, samples=100, show_progress=False
+        generator, torch.eye(4)[:2], classifier, rate=0.9, max_magnitude=12, samples=100, show_progress=False
     )
     assert ranges[0][1] == 12.0
     assert ranges[1][0] > -12.0
+
+
+def test_what_a_judge_can_not_read_anyway_is_not_held_against_a_shift(generator, classifier):
+    class Weak(torch.nn.Module):
+        """Reads a sixth of the images as the other class, the same ones whatever the background."""
+
+        def forward(self, images):
+            logits = classifier(images)
+            return torch.where((torch.arange(len(images)) % 6 == 0)[:, None], -logits, logits)
+
+    hits = label_hits(generator, axis(2), Weak(), magnitudes=[0.0], samples=100)
+    assert 75 < hits[0] < 87
+    [(low, high), (less, _)] = safe_ranges(generator, torch.eye(4)[[2, 1]], Weak(), samples=100, max_magnitude=12)
+    assert (low, high) == (-12.0, 12.0) and less > -12, "nothing changes along the first"
+    blind = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 2))
+    torch.nn.init.zeros_(blind[1].weight)
+    with pytest.raises(EvaluationError, match=r"are read as their label, too few .* take more samples"):
+        safe_ranges(generator, torch.eye(4)[:1], blind, samples=10)
+
+
+def test_a_range_ends_at_the_crossing_within_the_tolerance_and_early_stops_change_nothing(generator, classifier):
+    labels = ReadLabels(generator, classifier, samples=200, seed=1)
+    low, _ = labels.safe_range(axis(1), rate=0.9, max_magnitude=12, tolerance=0.1)
+    needed = labels.needed(0.9)
+    assert -12 < low < 0
+    assert labels.right(axis(1), low).sum() >= needed > labels.right(axis(1), low - 0.1).sum()
 
 
 def test_labels_of_inverted_real_images_are_their_own(classifier):
@@ -121,10 +148,11 @@ def test_labels_of_inverted_real_images_are_their_own(classifier):
     assert background[0] >= 97 and background[1] >= 97
     assert other[0] == background[0] and other[1] < 60, "every disc became a square"
     ranges = safe_ranges(
-        generator, torch.eye(4)[[0, 2]], classifier, rate=0.9, max_magnitude=4, grid=2, samples=100, real=inverted
+        generator, torch.eye(4)[[0, 2]], classifier, rate=0.9, max_magnitude=4, samples=100, real=inverted
     )
     assert ranges[0] == (-4.0, 4.0)
-    assert ranges[1] == (0.0, 0.0), "going up makes discs squares, going down squares discs"
+    low, high = ranges[1]
+    assert -1 <= low < 0 < high <= 1, "from 1 on going up makes discs squares, going down squares discs"
 
 
 def test_inverted_images_are_reconstructed_from_the_latents_that_the_encoder_finds(inverting_pack):

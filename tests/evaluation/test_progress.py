@@ -4,12 +4,20 @@ import pytest
 
 from ganaug.errors import EvaluationError
 from ganaug.evaluation import Progress, evaluate
-from ganaug.evaluation.report import _Measured
+from ganaug.evaluation.generated import _Measured
+from ganaug.evaluation.labels import ReadLabels
 
 
-def test_what_was_found_is_not_measured_again(pack, data_root, tmp_path, monkeypatch):
-    identity = {"images": "digits:DATA", "samples": 6}
-    arguments = {"judge_steps": 1, "samples": 6, "measure_ranges": True, "rate": 0.001, "show_progress": False}
+def test_what_was_found_is_not_measured_again(pack, reading_judge, data_root, tmp_path, monkeypatch):
+    identity = {"images": "digits:DATA", "samples": 60}
+    arguments = {
+        "judge_steps": 1,
+        "samples": 60,
+        "measure_ranges": True,
+        "judge": reading_judge,
+        "rate": 0.8,
+        "show_progress": False,
+    }
     arguments |= {"directions": range(6), "interval": (-1.0, 1.0)}
     whole = evaluate(pack, f"digits:{data_root}", **arguments)
     figures, measured = _Measured.figures, []
@@ -25,7 +33,7 @@ def test_what_was_found_is_not_measured_again(pack, data_root, tmp_path, monkeyp
         evaluate(pack, f"digits:{data_root}", **arguments, progress=Progress(tmp_path, pack, identity))
     assert [file.name.startswith(".evaluation-") for file in tmp_path.glob("*.json")] == [True]
 
-    monkeypatch.setattr("ganaug.evaluation.report.safe_ranges", lambda *_, **__: pytest.fail("all are known"))
+    monkeypatch.setattr(ReadLabels, "safe_range", lambda *_, **__: pytest.fail("all are known"))
     monkeypatch.setattr(_Measured, "figures", lambda *words: measured.append(words[1].index) or figures(*words))
     progress = Progress(tmp_path, pack, identity)
     again = evaluate(pack, f"digits:{data_root}", **arguments, progress=progress)

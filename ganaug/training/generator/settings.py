@@ -49,6 +49,9 @@ class GeneratorSettings(Settings):
     beta1: float = setting(0.0, "Adam's", least=0, most=0.999)
     beta2: float = setting(0.9, "Adam's", least=0, most=0.9999)
     average: float = setting(0.999, "how slowly the averaged weights, which are the result, follow", least=0, most=1)
+    judge_steps: int = setting(
+        600, "training steps of the classifier that samples are judged by; 0 leaves their quality unmeasured", least=0
+    )
     precision: Literal["bfloat16", "float32"] = setting("bfloat16", "of the networks; bfloat16 is autocast")
     seed: int = setting(0, "of every random draw and initial weight", least=0)
 

@@ -4,33 +4,53 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from tqdm.auto import tqdm
 
-from ganaug.data import kind_of_images, read_images
+from ganaug.data import LabelledImages, kind_of_images, read_images
 from ganaug.devices import default_device, own_defaults
 from ganaug.errors import DiscoveryError, GeneratorTrainingError, Interrupted, SettingsError
+from ganaug.evaluation import QualityReport, Yardstick, prepare_yardstick
 from ganaug.folders import OnError
+from ganaug.gallery import samples_sheet
 from ganaug.generators import SNGAN
+from ganaug.locks import replacing
 from ganaug.training.discovery.checkpoint import RunFiles, damaged
-from ganaug.training.discovery.distributed import any_process, wait_for_all
+from ganaug.training.discovery.distributed import any_process, rank_and_size, wait_for_all
 from ganaug.training.discovery.interruptions import stop_between_steps
+from ganaug.training.generator.card import write_card
 from ganaug.training.generator.flips import TOLD, handedness
 from ganaug.training.generator.run import Run
 from ganaug.training.generator.settings import SIZES, GeneratorSettings, networks_for
 
 LARGEST = 64
 """Pixels of a side unless a size is asked for."""
+LOOKS = 10
+"""How often the generator is measured while it trains."""
+LOOKED_AT = 500
+"""Samples of such a measurement."""
+LEAST = 4
+"""Images on each side of the split, without which nothing is measured."""
+SHEET = "samples.png"
 TRIED = 8
 """Iterations that are timed, after as many that are not, to plan a run of so many minutes."""
 KEPT_FOR_THE_END = 0.06
 """Share of the minutes in which the finished generator is looked at."""
+
+
+class Trained(NamedTuple):
+    """A trained generator, and how good it is: None in processes other than the first, with ``judge_steps=0``, and of
+    fewer than 4 held-out images."""
+
+    generator: SNGAN
+    quality: QualityReport | None
 
 
 @own_defaults
@@ -48,7 +68,7 @@ def train_generator(
     log_every: int = 50,
     show_progress: bool = True,
     **settings: Any,
-) -> SNGAN:
+) -> Trained:
     """Train a generator on images: SN-GAN (Miyato et al., ICLR 2018), class-conditional where there are classes (Miyato
     & Koyama, ICLR 2018), with differentiable augmentation (Zhao et al., NeurIPS 2020) and averaged weights (Yazici et
     al., ICLR 2019).
@@ -60,7 +80,8 @@ def train_generator(
 
     Args:
         images: a folder of class subfolders or of images, or ``NAME:FOLDER``, see :func:`ganaug.data.read_labelled`.
-        out: folder for the generator, ``samples.png``, ``metrics.jsonl`` and ``checkpoint.pt``.
+        out: folder for the generator and its card, ``samples.png``, ``quality.json``, ``metrics.jsonl`` and
+            ``checkpoint.pt``.
         size: pixels of a side, 32, 64 or 128; by default the largest of 32 and 64 that the images have.
         minutes: plan the iterations for so much time, from the first reading of an image on.
         resume: go on from the checkpoint in ``out``.
@@ -72,7 +93,7 @@ def train_generator(
         settings: see :class:`GeneratorSettings`.
 
     Returns:
-        The averaged generator, frozen, on the CPU; it is saved in ``out``.
+        The averaged generator, frozen, on the CPU, and how good it is, see :class:`Trained`; both are in ``out``.
 
     Raises:
         SettingsError: an unknown or impossible setting, or both minutes and iterations.
@@ -106,6 +127,7 @@ def train_generator(
     mirrored = chosen.flips == "on"
     if chosen.flips == "auto" and not resume:
         mirrored = handedness(training.images, test.images, seed=chosen.seed, device=target) < TOLD
+    yardstick = _yardstick(training, test, class_names, chosen, target, show_progress)
 
     def new_run(chosen: GeneratorSettings, mirrored: bool) -> Run:
         return Run(training, built_of, chosen, mirrored=mirrored, device=target)
@@ -124,14 +146,15 @@ def train_generator(
             run = new_run(replace(chosen, iterations=_iterations_in(left, run)), mirrored)
         wait_for_all(run.device)  # no process writes before all have looked
         with files.written_alone(by_this_process=run.rank == 0):
-            _train(run, files, class_names, resume, checkpoint_seconds, log_every, quiet=not show_progress)
-            return _finish(run, files, class_names)
+            look = _Looks(run, files, class_names, yardstick)
+            _train(run, files, look, resume, checkpoint_seconds, log_every, quiet=not show_progress)
+            return look.finish()
 
 
 def _train(
     run: Run,
     files: RunFiles,
-    class_names: list[str],
+    look: _Looks,
     resume: bool,
     checkpoint_seconds: float,
     log_every: int,
@@ -158,17 +181,18 @@ def _train(
                 stopping = any_process(stopping, run.device)
 
             # Log.
-            if run.iteration % log_every == 0 or finished:
+            looking = run.iteration % look.every == 0 and not finished
+            if run.iteration % log_every == 0 or looking or finished:
                 row = run.take_row()
                 bar.set_postfix(d=f"{row['discriminator_loss']:.2f}", g=f"{row['generator_loss']:.2f}")
-                files.append(row)
+                files.append(row | (look.figures(bar) if looking else {}))
 
             # Keep, and stop if told to.
             if finished or stopping or time.monotonic() - saved > checkpoint_seconds:
                 files.save(run.state())
                 saved = time.monotonic()
             if stopping and not finished:
-                _finish(run, files, class_names)
+                look.finish()
                 raise Interrupted(
                     f"stopped after iteration {run.iteration} of {total}; {files.folder} holds the generator as it was "
                     "then, which can be used. Go on with --resume (resume=True)."
@@ -176,11 +200,66 @@ def _train(
     files.close()
 
 
-def _finish(run: Run, files: RunFiles, class_names: list[str]) -> SNGAN:
-    generator = run.result().name_classes(class_names or None)
-    if files.folder is not None and run.rank == 0:
-        generator.save_pretrained(files.folder)
-    return generator
+class _Looks(NamedTuple):
+    """Looks at the averaged generator, now and then and in the end."""
+
+    run: Run
+    files: RunFiles
+    class_names: list[str]
+    yardstick: Yardstick | None
+
+    @property
+    def every(self) -> int:
+        """Iterations between looks."""
+        return max(1, self.run.settings.iterations // LOOKS)
+
+    def figures(self, bar: tqdm[Any]) -> dict[str, float]:
+        """What goes into a row; said above the progress bar."""
+        if self.yardstick is None:
+            return {}
+        report = self.yardstick.measure(self.run.result(), samples=LOOKED_AT, seed=self.run.settings.seed)
+        if not bar.disable:
+            bar.write(f"iteration {self.run.iteration}: {report.summary()}", file=sys.stderr)
+        found = {"kid": report.kid, "fid": report.fid, "copies": report.copies}
+        return found if report.agreement is None else {**found, "agreement": report.agreement}
+
+    def finish(self) -> Trained:
+        """The generator with its card, sheet and quality; the first process writes them."""
+        generator = self.run.result().name_classes(self.class_names or None)
+        folder = self.files.folder
+        if folder is None or self.run.rank > 0:
+            return Trained(generator, None)
+        seed = self.run.settings.seed
+        quality = None if self.yardstick is None else self.yardstick.measure(generator, seed=seed)
+        generator.save_pretrained(folder)
+        with replacing(folder / SHEET) as scratch:
+            samples_sheet(generator, seed=seed).save(scratch, format="PNG")
+        if quality is not None:
+            quality.save(folder)
+        write_card(folder, generator, self.run.settings, quality)
+        return Trained(generator, quality)
+
+
+def _yardstick(
+    training: LabelledImages,
+    test: LabelledImages,
+    class_names: list[str],
+    settings: GeneratorSettings,
+    device: torch.device,
+    show_progress: bool,
+) -> Yardstick | None:
+    """Made by the first process alone, from images enough."""
+    if rank_and_size()[0] > 0 or not settings.judge_steps or len(test.images) < LEAST or len(training.images) < LEAST:
+        return None
+    return prepare_yardstick(
+        training,
+        test,
+        class_names=class_names or None,
+        judge_steps=settings.judge_steps,
+        seed=settings.seed,
+        device=device,
+        show_progress=show_progress,
+    )
 
 
 def _check(minutes: float | None, settings: Mapping[str, Any], log_every: int) -> None:

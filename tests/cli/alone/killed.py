@@ -26,6 +26,7 @@ COMMANDS = {
     "train-encoder": "train-encoder pack steps=8 batch_size=4",
     "name": "name pack 0=light",
     "evaluate": "evaluate pack --rca --rca-steps 4 --write",
+    "evaluate with judges": "evaluate pack --images photos --judge-steps 2 --samples 20 --all --magnitude -1,1 --write",
     "invert": "invert photos --pack pack --classes cat,dog --no-check-domain",
     "augment": "augment photos OUT --pack pack --direction colour --classes cat,dog --no-check-domain --copies 4",
     "show": "show pack --out OUT --seeds 1",
@@ -56,6 +57,7 @@ def things(tmp_path, photos, tutorial):
     generator = SNGAN(latent_dim=8, channels=3, num_classes=2, widths=(8, 8, 8, 8)).freeze()
     encoder = Encoder(latent_dim=8, image_size=32, channels=3, num_classes=2, width=8, hidden=16).freeze()
     directions = F.normalize(torch.randn(3, 8), dim=1)
+    generator.name_classes(["cat", "dog"])
     pack = DirectionPack(directions, generator=generator, names={"colour": 1}, encoder=encoder)
     pack.save_pretrained(tmp_path / "things" / "pack", called="pack")
     shutil.move(photos("cat", "dog", count=6), tmp_path / "things" / "photos")

@@ -25,6 +25,7 @@ SETTINGS = {
     "latent_dim": 6,
     "width": 12,
     "flips": "off",
+    "judge_steps": 0,
     "precision": "float32",
     "device": "cpu",
     "show_progress": False,
@@ -59,7 +60,7 @@ def weights(folder):
 
 
 def test_class_subfolders_make_a_class_conditional_generator_with_their_names(photos, tmp_path):
-    generator = train_generator(photos, out=tmp_path / "out", **SETTINGS)
+    generator = train_generator(photos, out=tmp_path / "out", **SETTINGS).generator
     assert generator.class_names == ("cat", "dog") and generator.image_size == 32 and generator.channels == 3
     saved = Generator.from_pretrained(tmp_path / "out").check()
     assert saved.class_names == ("cat", "dog") and saved.weights_sha256() == generator.weights_sha256()
@@ -71,13 +72,16 @@ def test_class_subfolders_make_a_class_conditional_generator_with_their_names(ph
 )
 def test_without_classes_it_is_unconditional_of_the_images_size_and_channels(tmp_path, folder, size, channels):
     write_images(tmp_path / folder, 10, size=size, channels=channels)
-    generator = train_generator(tmp_path / folder.split("/")[0], out=tmp_path / "out", **SETTINGS)
+    generator = train_generator(tmp_path / folder.split("/")[0], out=tmp_path / "out", **SETTINGS).generator
     expected = (0, {40: 32, 64: 64}[size], channels)
     assert (generator.num_classes, generator.image_size, generator.channels) == expected
 
 
 def test_images_of_other_sizes_are_fitted_to_the_size_asked_for(photos, tmp_path):
-    assert train_generator(photos, out=tmp_path / "out", size=64, **{**SETTINGS, "iterations": 1}).image_size == 64
+    assert (
+        train_generator(photos, out=tmp_path / "out", size=64, **{**SETTINGS, "iterations": 1}).generator.image_size
+        == 64
+    )
     with pytest.raises(SettingsError, match=r"size should be 32, 64 or 128 pixels, got 100"):
         train_generator(photos, out=tmp_path / "other", size=100, **SETTINGS)
 
@@ -86,8 +90,8 @@ def test_images_of_other_sizes_are_fitted_to_the_size_asked_for(photos, tmp_path
 @pytest.mark.parametrize("diffaugment", [True, False])
 def test_both_networks_learn_from_either_loss(photos, tmp_path, loss, diffaugment):
     few = {**SETTINGS, "iterations": 1, "loss": loss, "diffaugment": diffaugment}
-    first = train_generator(photos, out=tmp_path / "first", **few)
-    second = train_generator(photos, out=tmp_path / "second", **{**few, "iterations": 4})
+    first = train_generator(photos, out=tmp_path / "first", **few).generator
+    second = train_generator(photos, out=tmp_path / "second", **{**few, "iterations": 4}).generator
     moved = [not torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)]
     assert all(moved)
 
@@ -103,15 +107,15 @@ def test_it_learns_what_the_images_of_each_class_look_like(tmp_path, loss):
             Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{k}.png")
     settings = {**SETTINGS, "iterations": 120, "batch_size": 16, "average": 0.9, "loss": loss}
     settings |= {"diffaugment": False, "generator_lr": 1e-3, "discriminator_lr": 2e-3}
-    generator = train_generator(tmp_path / "photos", out=tmp_path / "out", **settings)
+    generator = train_generator(tmp_path / "photos", out=tmp_path / "out", **settings).generator
     shades = [generator(generator.sample_latents(50), torch.full((50,), label)).mean().item() for label in (0, 1)]
     assert shades[0] < -0.35 and shades[1] > 0.35, "dark is -0.69 and light 0.65"
 
 
 def test_large_folders_are_streamed_to_the_same_generator(photos, tmp_path, monkeypatch):
-    held = train_generator(photos, out=tmp_path / "held", **SETTINGS)
+    held = train_generator(photos, out=tmp_path / "held", **SETTINGS).generator
     monkeypatch.setattr(streams, "HELD", 1000)
-    streamed = train_generator(photos, out=tmp_path / "streamed", **SETTINGS)
+    streamed = train_generator(photos, out=tmp_path / "streamed", **SETTINGS).generator
     assert held.weights_sha256() == streamed.weights_sha256()
 
 
@@ -171,7 +175,7 @@ def test_killed_ten_times_at_random_it_ends_as_the_unbroken_run(photos, tmp_path
 
 
 def test_a_stopped_run_leaves_a_generator_and_goes_on(photos, tmp_path):
-    whole = train_generator(photos, out=tmp_path / "whole", **{**SETTINGS, "iterations": 40})
+    whole = train_generator(photos, out=tmp_path / "whole", **{**SETTINGS, "iterations": 40}).generator
 
     class Clock:
         steps = 0
@@ -191,7 +195,7 @@ def test_a_stopped_run_leaves_a_generator_and_goes_on(photos, tmp_path):
     assert Generator.from_pretrained(tmp_path / "broken").check().class_names == ("cat", "dog")
     with pytest.raises(GeneratorTrainingError, match=r"checkpoint of an earlier run"):
         train_generator(photos, out=tmp_path / "broken", **SETTINGS)
-    resumed = train_generator(photos, out=tmp_path / "broken", resume=True, **SETTINGS)
+    resumed = train_generator(photos, out=tmp_path / "broken", resume=True, **SETTINGS).generator
     assert resumed.weights_sha256() == whole.weights_sha256() == weights(tmp_path / "broken")
 
 
@@ -245,7 +249,7 @@ def test_train_and_test_are_no_classes(tmp_path):
     for part, count in (("train", 6), ("test", 3)):
         for k, name in enumerate(("cat", "dog")):
             write_images(tmp_path / "photos" / part / name, count, seed=k)
-    generator = train_generator(tmp_path / "photos", out=tmp_path / "out", **SETTINGS)
+    generator = train_generator(tmp_path / "photos", out=tmp_path / "out", **SETTINGS).generator
     assert generator.class_names == ("cat", "dog")
 
 
@@ -253,7 +257,7 @@ def test_train_and_test_are_no_classes(tmp_path):
 def test_a_thousand_classes(tmp_path):
     for k in range(1000):
         write_images(tmp_path / "photos" / f"class{k:04}", 2, seed=k)
-    generator = train_generator(tmp_path / "photos", out=tmp_path / "out", **{**SETTINGS, "iterations": 2})
+    generator = train_generator(tmp_path / "photos", out=tmp_path / "out", **{**SETTINGS, "iterations": 2}).generator
     assert generator.num_classes == 1000 and generator.class_names[17] == "class0017"
 
 

@@ -1,6 +1,6 @@
 """What LatentShift costs: beside the bare generator, beside classic augmentation, in time and in memory.
 
-    python benchmarks/transform_speed.py [PACK] [--device cuda] [--only batch bank image memory]
+    python benchmarks/transform_speed.py [PACK] [--device cuda] [--only batch bank image loader dtype memory]
 
 All on random uint8 images of the pack's size; nothing is downloaded. Times are medians of runs that alternate between
 the things compared, so that a machine whose speed drifts does not favour one; the ratios are of those medians.
@@ -10,6 +10,9 @@ bank    an epoch of a DataLoader with two workers: LatentShift(bank=...) beside 
         less the epoch without any transform
 image   microseconds per image in one process: LatentShift(source="invert") beside RandAugment and AutoAugment, and
         with stored latents
+loader  an epoch of an InvertedFolder: shifted one by one, by stored latents and by the encoder, and in batches after
+        collation, by both
+dtype   a batch of 128 inverted and shifted, in float32 and in bfloat16, and how far the pixels are apart
 memory  what four workers hold beyond a plain worker, after each has shifted images: the share of each that is its own
         (Linux: private and proportional set size), forked and spawned
 """
@@ -26,9 +29,10 @@ from harness import alternating, script_parser
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import to_pil_image
 
 from ganaug.generators import SNGAN, Encoder
-from ganaug.inversion import Latents
+from ganaug.inversion import InvertedFolder, Latents, invert_folder
 from ganaug.packs import DirectionPack
 from ganaug.transforms import LatentBank, LatentShift
 
@@ -119,6 +123,47 @@ def image(pack: DirectionPack, direction: str, images: Tensor) -> None:
         print(f"image   {name:29} {value / len(few) * 1e6:8,.0f} us an image, one thread")
 
 
+def loader(pack: DirectionPack, direction: str, images: Tensor, folder: Path) -> None:
+    if not pack.has_encoder:
+        print("loader  (a pack without an encoder: no stored latents)")
+        return
+    (folder / "photos" / "0").mkdir(parents=True)
+    for number, one in enumerate(images[:512]):
+        to_pil_image(one).save(folder / "photos" / "0" / f"{number}.png")
+    options = {"classes": [], "check_domain": False, "show_progress": False, "device": "cpu"}
+    invert_folder(folder / "photos", pack, **options)
+    shift = LatentShift(direction, pack=pack, p=1.0, check_domain=False, source="invert")
+    tensor = v2.PILToTensor()
+    sets = {
+        "one by one, stored": InvertedFolder(folder / "photos", pack, transforms=v2.Compose([tensor, shift])),
+        "one by one, encoder": InvertedFolder(folder / "photos", pack, transform=v2.Compose([tensor, shift])),
+        "batches": InvertedFolder(folder / "photos", pack, transform=tensor, with_latents=True),
+    }
+    loaders = {name: DataLoader(one, batch_size=64, num_workers=2) for name, one in sets.items()}
+    jobs = {name: lambda one=loaders[name]: list(one) for name in ("one by one, stored", "one by one, encoder")}
+    jobs["batches, stored"] = lambda: [shift(x, y, z) for x, _, y, z in loaders["batches"]]
+    jobs["batches, encoder"] = lambda: [shift(x) for x, *_ in loaders["batches"]]
+    jobs["batches, no shift"] = lambda: list(loaders["batches"])
+    for name, value in alternating(jobs, runs=3).items():
+        print(f"loader  {name:20} {len(sets['batches']) / value:8,.0f} images/s, two workers")
+
+
+def dtype(pack: DirectionPack, direction: str, images: Tensor, device: str) -> None:
+    if not pack.has_encoder:
+        print("dtype   (a pack without an encoder: no source=invert)")
+        return
+    x, made = images[:128].to(device), {}
+    how = {"pack": pack, "p": 1.0, "check_domain": False, "source": "invert"}
+    shifts = {name: LatentShift(direction, dtype=name, **how) for name in ("float32", "bfloat16", "auto")}
+    for name, shift in shifts.items():
+        torch.manual_seed(0)
+        made[name] = shift(x).float() / 255
+    seconds = alternating({name: lambda one=shift: one(x) for name, shift in shifts.items()}, runs=10)
+    apart = (made["bfloat16"] - made["float32"]).abs().mean()
+    shown = ", ".join(f"{name} {value * 1e3:,.0f} ms" for name, value in seconds.items())
+    print(f"dtype   128 images: {shown}; bfloat16 moves pixels by {apart:.4f} of full scale")
+
+
 def own_memory() -> Tensor:
     """MiB of this process that are its own (private), and its proportional share of all that it maps."""
     fields = dict(line.split(":") for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:])
@@ -197,7 +242,7 @@ def main() -> None:
     parser.add_argument("pack", nargs="?", default="digits")
     parser.add_argument("--direction", default="background")
     parser.add_argument("--device", default="cpu", help="of the part batch; the rest is about CPU workers")
-    parser.add_argument("--only", nargs="+", default=["batch", "bank", "image", "memory"])
+    parser.add_argument("--only", nargs="+", default=["batch", "bank", "image", "loader", "dtype", "memory"])
     arguments = parser.parse_args()
 
     pack = DirectionPack.from_pretrained(arguments.pack)
@@ -213,6 +258,11 @@ def main() -> None:
     if "bank" in arguments.only:
         with tempfile.TemporaryDirectory() as folder:
             bank(pack, arguments.direction, images, labels, Path(folder))
+    if "loader" in arguments.only:
+        with tempfile.TemporaryDirectory() as folder:
+            loader(pack, arguments.direction, images, Path(folder))
+    if "dtype" in arguments.only:
+        dtype(pack, arguments.direction, images, arguments.device)
     if "memory" in arguments.only:
         memory(images)
     if "image" in arguments.only:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import wraps
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache, wraps
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -15,6 +17,12 @@ from ganaug.errors import SettingsError
 M = TypeVar("M", bound=nn.Module)
 P = ParamSpec("P")
 R = TypeVar("R")
+
+DTYPES = ("auto", "float32", "bfloat16")
+"""What networks that are used, not trained, may run in; "auto" is bfloat16 where that is quick, else float32."""
+
+QUICK = {"avx512_bf16", "amx_bf16"}
+"""Instructions of CPUs that multiply bfloat16 faster than float32; others only pretend to."""
 
 
 def in_channels_last(network: M) -> M:
@@ -47,6 +55,73 @@ def autocast(device: torch.device | str, precision: str) -> torch.autocast:
     if precision not in ("bfloat16", "float32"):
         raise SettingsError(f'precision should be "bfloat16" or "float32", got {precision!r}.')
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def check_dtype(dtype: str) -> str:
+    """``dtype`` itself; :class:`SettingsError` unless it is one of :data:`DTYPES`."""
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise SettingsError(f"dtype should be one of {', '.join(map(repr, DTYPES))}; got {dtype!r:.80}.")
+    return dtype
+
+
+def chosen_dtype(dtype: str, device: torch.device | str) -> str:
+    """``"float32"`` or ``"bfloat16"``: what ``dtype``, one of :data:`DTYPES`, means on a device.
+
+    Raises:
+        SettingsError: another dtype.
+    """
+    if check_dtype(dtype) != "auto":
+        return dtype
+    return "bfloat16" if quick_in_bfloat16(torch.device(device)) else "float32"
+
+
+@cache
+def quick_in_bfloat16(device: torch.device) -> bool:
+    """Whether networks run faster in bfloat16 than in float32: on GPUs and CPUs that have instructions of its own.
+
+    Told by what the machine says of itself, not by the clock, so that two runs never differ.
+    """
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and torch.backends.mkldnn.is_available() and not QUICK.isdisjoint(_instructions())
+
+
+def _instructions() -> set[str]:
+    """What the CPU can do, in the names of Linux; nothing where neither torch nor Linux tells."""
+    if hasattr(torch.cpu, "get_capabilities"):  # torch 2.10 and later
+        return {name for name, there in torch.cpu.get_capabilities().items() if there is True}
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return set(next((line for line in lines if line.startswith("flags")), "").split())
+
+
+def running_in(dtype: str | None, device: torch.device | str) -> AbstractContextManager[object]:
+    """A block in which networks on a device run in ``dtype``, one of :data:`DTYPES`.
+
+    With None, and with ``"auto"`` inside the caller's own ``torch.autocast``, they run as the caller says.
+
+    Raises:
+        SettingsError: another dtype.
+    """
+    kind = torch.device(device).type
+    if dtype is None or not torch.amp.is_autocast_available(kind):
+        return nullcontext()
+    if check_dtype(dtype) == "auto" and torch.is_autocast_enabled(kind):
+        return nullcontext()
+    return autocast(device, chosen_dtype(dtype, device))
+
+
+def padded(rows: Tensor, size: int) -> Tensor:
+    """Rows ``(N, ...)``, N at least 1, with the first of them repeated at the end up to ``size``.
+
+    What a network makes of a row is the same to the last bit in batches of one size, whatever the other rows are; in
+    batches of other sizes it is another one's rounding.
+    """
+    lacking = size - len(rows)
+    return rows if lacking <= 0 else torch.cat([rows, rows[:1].expand(lacking, *rows.shape[1:])])
 
 
 def own_defaults(function: Callable[P, R]) -> Callable[P, R]:

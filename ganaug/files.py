@@ -258,13 +258,17 @@ def check_can_be_made(path: Path) -> None:
     check_writable(above)
 
 
-def in_threads(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
-    """``map`` in threads, in order; for decoding, which lets other threads run. Errors come where they belong."""
+def in_threads(function: Callable[[S], T], items: Iterable[S], *, ahead: int = 4 * THREADS) -> Iterator[T]:
+    """``map`` in threads, in order; for decoding, which lets other threads run. Errors come where they belong.
+
+    Args:
+        ahead: items that are worked on, or done, before they are asked for.
+    """
     with ThreadPoolExecutor(THREADS) as pool:
         waiting = []
         for item in items:
             waiting.append(pool.submit(function, item))
-            if len(waiting) > 4 * THREADS:  # so that what is read waits for whoever takes it
+            if len(waiting) > ahead:  # so that what is read waits for whoever takes it
                 yield waiting.pop(0).result()
         for each in waiting:
             yield each.result()

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from ganaug.devices import default_device
+from ganaug.devices import default_device, padded, running_in
+from ganaug.errors import SettingsError
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,25 @@ def test_the_command_line_opens_no_context_on_another_gpu(monkeypatch):
     monkeypatch.setattr(torch, "empty", lambda *size, device: asked.append(device) or torch.zeros(0))
     _checked_device(None, None, "cuda")
     assert asked == [torch.device("cuda", 5)]
+
+
+def test_networks_run_in_the_dtype_that_is_chosen(monkeypatch):
+    product = torch.ones(2, 2)
+    for quick, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr("ganaug.devices.quick_in_bfloat16", lambda device, quick=quick: quick)
+        with running_in("auto", "cpu"):
+            assert (product @ product).dtype == expected
+        for dtype in ("float32", "bfloat16"):
+            with running_in(dtype, "cpu"):
+                assert (product @ product).dtype == getattr(torch, dtype), "whatever the machine"
+    with torch.autocast("cpu", torch.float16):
+        for dtype, expected in (("auto", torch.float16), (None, torch.float16), ("float32", torch.float32)):
+            with running_in(dtype, "cpu"):
+                assert (product @ product).dtype == expected, "auto leaves the caller's own alone"
+    with running_in("auto", "meta"), pytest.raises(SettingsError, match="'auto', 'float32', 'bfloat16'; got 'half'"):
+        running_in("half", "cpu")
+
+
+def test_rows_are_filled_up_with_the_first():
+    assert padded(torch.tensor([[3], [4]]), 4).tolist() == [[3], [4], [3], [3]]
+    assert padded(torch.tensor([3, 4]), 2).tolist() == [3, 4] == padded(torch.tensor([3, 4]), 1).tolist()

@@ -12,6 +12,7 @@ from ganaug.cli.options import (
     COUNT,
     DEVICE,
     DIRECTION,
+    DTYPE,
     FOLDER,
     MAGNITUDE,
     NEW_FOLDER,
@@ -45,6 +46,24 @@ from ganaug.transforms import augment_folder
     help="Of inverted images: add the change to the image, or replace it by the reconstructed one.",
 )
 @click.option("--copies", type=COUNT, default=1, show_default=True, help="Augmented images per image.")
+@click.option(
+    "--balance",
+    is_flag=True,
+    help="Fill every class of OUT up to the largest, with more copies of each image of the smaller ones.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["train"]),
+    help="Of an IMAGES with train/ and test/: augment train/ alone, and leave the rest alone.",
+)
+@click.option(
+    "--latents",
+    type=click.Choice(["auto", "stored", "find"]),
+    default="auto",
+    show_default=True,
+    help="auto: those that ganaug invert has stored, where images have not changed since; stored: refuse images "
+    "without; find: find all anew.",
+)
 @MAGNITUDE
 @click.option(
     "--num-ops",
@@ -57,6 +76,7 @@ from ganaug.transforms import augment_folder
 @CHECK_DOMAIN
 @ON_ERROR
 @SEED
+@DTYPE
 @DEVICE
 def augment(
     images: Path,
@@ -66,12 +86,16 @@ def augment(
     source: str,
     blend: str,
     copies: int,
+    balance: bool,
+    split: str | None,
+    latents: str,
     magnitude: str | float | tuple[float, float],
     num_ops: int,
     classes: list[str] | None,
     check_domain: bool,
     on_error: OnError,
     seed: int,
+    dtype: str,
     device: str | None,
 ) -> None:
     """Augment a folder of class subfolders: OUT gets the same subfolders, with augmented PNG images.
@@ -88,15 +112,24 @@ def augment(
         source=source,
         blend=blend,
         copies=copies,
+        balance=balance,
+        split=split,
+        latents=latents,
         magnitude=magnitude,
         num_ops=num_ops,
         classes=classes,
         check_domain=check_domain,
         on_error=on_error,
         seed=seed,
+        dtype=dtype,
         device=device,
+        share=True,
     )
     beside = f", beside {done.kept} that were there" if done.kept else ""
     click.echo(f"{counted(done.written, 'image')} in {out}{beside}")
+    if done.stored:
+        click.echo(f"used the stored latents of {done.stored} of {counted(done.images, 'source image')}")
+    if done.beside:
+        click.echo(f"left alone: {', '.join(f'{name}/' for name in done.beside)}")
     for file, reason in done.skipped.items():
         click.echo(f"left out: {reason or file}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ganaug.cli.options import CHECK_DOMAIN, CLASSES, COUNT, DEVICE, FOLDER, ON_ERROR, PACK_HELP
+from ganaug.cli.options import CHECK_DOMAIN, CLASSES, COUNT, DEVICE, DTYPE, FOLDER, ON_ERROR, PACK_HELP
 from ganaug.folders import OnError
 from ganaug.inversion import invert_folder
 
@@ -26,6 +26,7 @@ from ganaug.inversion import invert_folder
 @CHECK_DOMAIN
 @ON_ERROR
 @click.option("--update", is_flag=True, help="Keep what is stored of images that have not changed since.")
+@DTYPE
 @DEVICE
 def invert(
     images: Path,
@@ -36,6 +37,7 @@ def invert(
     check_domain: bool,
     on_error: OnError,
     update: bool,
+    dtype: str,
     device: str | None,
 ) -> None:
     """Find the latents of all images in a folder of class subfolders and store them beside the images.
@@ -52,6 +54,8 @@ def invert(
         check_domain=check_domain,
         on_error=on_error,
         update=update,
+        dtype=dtype,
         device=device,
+        share=True,
     )
     click.echo(f"latents in {path}")

@@ -165,6 +165,13 @@ def _checked_device(ctx: click.Context, parameter: click.Parameter, name: str | 
 DEVICE = click.option(
     "--device", callback=_checked_device, help="cpu, cuda, cuda:1, ...; CUDA if there is one by default."
 )
+DTYPE = click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    show_default=True,
+    help="Of the networks; auto: bfloat16 where the machine has instructions for it.",
+)
 DIRECTION = click.option(
     "--direction",
     required=True,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
+from ganaug.devices import running_in
 from ganaug.draws import seeded
 from ganaug.errors import PackError, TransformError
 from ganaug.folders import fitted, open_image
@@ -40,9 +41,10 @@ def looked_at(pack: DirectionPack, images: Tensor) -> tuple[Tensor, Tensor, Tens
     if encoder is None:
         raise PackError(f"pack {pack.name!r} has no encoder. Train one: ganaug train-encoder {pack.name}.")
     size = (generator.image_size, generator.image_size)
-    parts = [
-        described(generator, encoder, unit_to_signed(resized(to_unit(part), size))) for part in images.split(ENOUGH)
-    ]
+    with running_in("float32", images.device):  # as bounds are measured, whatever the caller's autocast says
+        parts = [
+            described(generator, encoder, unit_to_signed(resized(to_unit(part), size))) for part in images.split(ENOUGH)
+        ]
     descriptions, errors, read = (torch.cat(each).cpu() for each in zip(*parts, strict=True))
     return descriptions, errors, read
 

@@ -6,16 +6,16 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ganaug.devices import default_device, own_defaults
+from ganaug.devices import check_dtype, chosen_dtype, default_device, own_defaults, padded
 from ganaug.errors import FileError, PackError, TransformError, listed
-from ganaug.files import check_regular, check_writable, write_safetensors
+from ganaug.files import check_regular, check_writable, in_threads, write_safetensors
 from ganaug.folders import LabelledFolder, OnError, fitted, open_image
 from ganaug.generators import Generator
 from ganaug.images import to_unit, unit_to_signed
@@ -24,8 +24,26 @@ from ganaug.inversion.domain import check_domain_of_files
 from ganaug.inversion.invert import invert
 from ganaug.inversion.latents import Latents
 from ganaug.packs import DirectionPack
+from ganaug.ranks import Ranks, sharing
 
 LATENTS_FILE = "latents.safetensors"
+
+READ = "read"
+"""In a file's metadata: the encoder has read the classes; otherwise they were given by the folder's."""
+
+
+class Stored(NamedTuple):
+    """Latents that were found before, see :func:`stored_latents`.
+
+    Attributes:
+        rows: latent ``(latent_dim,)`` and class of each image, by its path in the folder, with slashes.
+        how: how they were found, in words.
+        read: whether the encoder has read the classes.
+    """
+
+    rows: dict[str, tuple[Tensor, Tensor]]
+    how: str
+    read: bool
 
 
 @own_defaults
@@ -39,7 +57,9 @@ def invert_folder(
     check_domain: bool = True,
     on_error: OnError = "fail",
     update: bool = False,
+    dtype: str = "auto",
     device: str | torch.device | None = None,
+    share: bool = False,
     show_progress: bool = True,
 ) -> Path:
     """Find the latents of all images in a folder of class subfolders and store them beside the images.
@@ -54,7 +74,9 @@ def invert_folder(
             encoder read the class of each image.
         check_domain: refuse images that are not of the pack's kind, see :func:`ganaug.inversion.check_domain`.
         on_error: ``"fail"`` refuses a folder with damaged images before it begins, ``"skip"`` leaves them out.
+        dtype: of the encoder, as for :class:`~ganaug.transforms.LatentShift`; refinement is in float32.
         update: keep the latents that are stored of images which have not changed since, and find those of the others.
+        share: under ``torchrun`` all processes call this, and each does its share, see :mod:`ganaug.ranks`.
 
     Returns:
         The file, ``latents.safetensors`` in ``root``: latents ``(N, latent_dim)`` and labels ``(N,)``, in order of
@@ -68,6 +90,7 @@ def invert_folder(
     """
     pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
     target = default_device(device)
+    dtype = chosen_dtype(check_dtype(dtype), target)
     generator, encoder = pack.networks(target)
     if encoder is None:
         raise PackError(f"pack {pack.name!r} has no encoder. Train one: ganaug train-encoder {pack.name}.")
@@ -82,27 +105,86 @@ def invert_folder(
     names = folder.names()
     files = {name: _state(Path(file)) for name, (file, _) in zip(names, folder.samples, strict=True)}
     missing = [index for index, name in enumerate(names) if name not in kept]
-    for start in tqdm(range(0, len(missing), batch_size), "invert", disable=not show_progress):
-        chosen = missing[start : start + batch_size]
-        images = torch.stack([_pixels(folder.samples[index][0], generator) for index in chosen]).to(target)
-        given = None if of_class is None else torch.tensor([of_class[folder.targets[index]] for index in chosen])
-        found, read = invert(
-            pack,
-            unit_to_signed(to_unit(images)),
-            None if given is None else given.to(target),
-            refine_steps=refine_steps,
-        )
-        labels = torch.zeros(len(found), dtype=torch.int64) if read is None else read.cpu()
-        kept |= {names[index]: pair for index, *pair in zip(chosen, found.cpu(), labels, strict=True)}
-    latents, labels = (torch.stack([kept[name][which] for name in names]) for which in (0, 1))
-    metadata = {**_identity(generator), "pack": pack.name, "refine_steps": str(refine_steps)}
+    known = None if of_class is None else [of_class[label] for label in folder.targets]
+    size = batch_size
+
+    def found(chosen: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+        pixels = in_threads(lambda file: _pixels(file, generator), [folder.samples[index][0] for index in chosen])
+        images = unit_to_signed(to_unit(padded(torch.stack([*pixels]), size).to(target)))
+        given = None if known is None else padded(torch.tensor([known[index] for index in chosen]), size).to(target)
+        latents, read = invert(pack, images, given, refine_steps=refine_steps, dtype=dtype)
+        labels = torch.zeros(len(latents), dtype=torch.int64) if read is None else read.cpu()
+        return list(zip(latents.cpu(), labels, strict=True))[: len(chosen)]
+
+    with sharing(share, target) as ranks:
+        rows = _found_by_all(found, missing, size, ranks, show_progress=show_progress)
+        kept |= {names[index]: row for index, row in rows.items()}
+        if not ranks.rank:
+            _write(
+                path,
+                folder,
+                pack,
+                kept,
+                files,
+                {"refine_steps": str(refine_steps), "dtype": dtype, "classes": READ if of_class is None else "given"},
+            )
+        ranks.wait()
+    return path
+
+
+def _found_by_all(
+    found: Callable[[Sequence[int]], list[tuple[Tensor, Tensor]]],
+    missing: Sequence[int],
+    batch_size: int,
+    ranks: Ranks,
+    *,
+    show_progress: bool,
+) -> dict[int, tuple[Tensor, Tensor]]:
+    """Latent and class of each missing image, found by all processes together."""
+    batches = ranks.own([missing[start : start + batch_size] for start in range(0, len(missing), batch_size)])
+    rows: dict[int, tuple[Tensor, Tensor]] = {}
+    shown = show_progress and not ranks.rank
+    with tqdm(total=sum(map(len, batches)), desc="invert", unit="images", disable=not shown) as bar:
+        for chosen in batches:
+            rows |= zip(chosen, found(chosen), strict=True)
+            bar.update(len(chosen))
+    return {index: row for each in ranks.gathered(rows) for index, row in each.items()}
+
+
+def _write(
+    path: Path,
+    folder: LabelledFolder,
+    pack: DirectionPack,
+    rows: dict[str, Any],
+    files: dict[str, list[Any]],
+    how: dict[str, str],
+) -> None:
+    """Write latents and classes in order of path, and what they are of."""
+    latents, labels = (torch.stack([rows[name][which] for name in folder.names()]) for which in (0, 1))
     skipped = [file.relative_to(folder.root).as_posix() for file in folder.skipped]
+    metadata = {**_identity(pack.generator), "pack": pack.name, **how}
     write_safetensors(
         path,
         {"latents": latents, "labels": labels},
         metadata={**metadata, "images": json.dumps(files), "skipped": json.dumps(skipped)},
     )
-    return path
+
+
+def stored_latents(folder: LabelledFolder, pack: DirectionPack) -> Stored | None:
+    """What :func:`invert_folder` has stored of a folder's images that have not changed since; None where there is no
+    such file, or one of another generator's latents.
+
+    Raises:
+        PackError: the file is damaged.
+    """
+    path = Path(folder.root) / LATENTS_FILE
+    if not path.is_file():
+        return None
+    metadata, _ = _stored(path)
+    if any(metadata.get(name) != value for name, value in _identity(pack.generator).items()):
+        return None
+    how = f"stored, of {metadata.get('refine_steps', 0)} refine steps in {metadata.get('dtype', 'float32')}"
+    return Stored(_unchanged(folder, pack), how, metadata.get("classes") == READ or not pack.num_classes)
 
 
 def _pixels(file: str, generator: Generator) -> Tensor:
@@ -234,22 +316,30 @@ class InvertedFolder(LabelledFolder):
         transforms: gets and returns ``(image, class, latents)``, with a :class:`LatentShift` among them. The class is
             the one that the generator drew the image as. Latents are of the image as it lies in the folder, so the
             LatentShift comes before flips, crops and whatever else moves pixels.
+        with_latents: items are ``(image, class, drawn as, latents)``: for a LatentShift after the DataLoader, which
+            shifts a whole batch at once and so in a fraction of the time, ``shift(images, drawn_as, latents)[0]``.
         transform, target_transform: instead of ``transforms``, as every data set of torchvision's takes them: they get
             the image alone and the folder's own class alone. Stored latents don't reach a LatentShift in ``transform``,
             which then finds them anew with the encoder.
 
     Returns:
-        ``(image, class)`` for each item, with the folder's own class.
+        ``(image, class)`` for each item, with the folder's own class; ``with_latents`` also the class that the
+        generator drew the image as, and its :class:`Latents`.
 
     Raises:
         PackError: no stored latents, damaged ones, of other images, or of another generator.
-        TransformError: ``transforms`` together with one of the other two.
+        TransformError: ``transforms`` together with one of the other two, or with ``with_latents``.
 
     Example::
 
         dataset = InvertedFolder("photos", pack, transforms=v2.Compose([
             v2.ToImage(), LatentShift("background", pack=pack, source="invert"), v2.ToDtype(torch.float32, scale=True)
         ]))
+
+        shift = LatentShift("background", pack=pack, source="invert")
+        dataset = InvertedFolder("photos", pack, transform=v2.PILToTensor(), with_latents=True)
+        for images, labels, drawn_as, latents in DataLoader(dataset, batch_size=64, shuffle=True):
+            images = shift(images, drawn_as, latents)[0]
     """
 
     @own_defaults
@@ -261,21 +351,29 @@ class InvertedFolder(LabelledFolder):
         transforms: Callable[..., Any] | None = None,
         transform: Callable[[Any], Any] | None = None,
         target_transform: Callable[[Any], Any] | None = None,
+        with_latents: bool = False,
     ) -> None:
         if transforms is not None and (transform is not None or target_transform is not None):
             raise TransformError(
                 "got transforms and, beside it, transform or target_transform. Pass transforms, which gets (image, "
                 "class, latents), or the other two, which get the image alone and the class alone."
             )
+        if transforms is not None and with_latents:
+            raise TransformError(
+                "got transforms, which shift images one by one, and with_latents, for shifting batches. Pass one of "
+                "them; what images go through before they are shifted is transform=..."
+            )
         super().__init__(str(root), transform, target_transform)
-        self._joint = transforms
+        self._joint, self.with_latents = transforms, with_latents
         pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
         latents, labels = _read_latents(self, pack)
         self.latents: Tensor = latents
         self.drawn_as: list[int] = labels.tolist()
 
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         image, label = super().__getitem__(index)
+        if self.with_latents:
+            return image, label, self.drawn_as[index], Latents(self.latents[index])
         if self._joint is not None:
             image = self._joint(image, self.drawn_as[index], Latents(self.latents[index]))[0]
         return image, label

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ganaug.devices import default_device, own_defaults
+from ganaug.devices import chosen_dtype, default_device, own_defaults, running_in
 from ganaug.draws import seeded
 from ganaug.errors import BankError, FileError
 from ganaug.images import from_unit
@@ -26,6 +26,7 @@ from ganaug.locks import alone, replacing
 from ganaug.marks import folder_made
 from ganaug.packs import DirectionPack
 from ganaug.places import did_you_mean, exists, kind_of
+from ganaug.ranks import Ranks, sharing
 from ganaug.transforms.choice import Choice, Magnitude
 from ganaug.transforms.functional import offsets, sampled
 
@@ -132,7 +133,9 @@ class LatentBank:
         *,
         magnitude: Magnitude = "safe",
         seed: int = 0,
+        dtype: str = "auto",
         device: str | torch.device | None = None,
+        share: bool = False,
         show_progress: bool = True,
     ) -> LatentBank:
         """Make ``size`` shifted images, the same number of each class (give or take one), in a file.
@@ -141,9 +144,10 @@ class LatentBank:
         anything is drawn.
 
         Args:
-            pack, direction, magnitude: as for :class:`~ganaug.transforms.LatentShift`.
+            pack, direction, magnitude, dtype: as for :class:`~ganaug.transforms.LatentShift`.
             path: of the file; an existing one is not overwritten.
             device: defaults to CUDA when there is one, else the CPU.
+            share: under ``torchrun`` all processes call this, and each does its share, see :mod:`ganaug.ranks`.
 
         Raises:
             BankError: the file exists, the unfinished one is of other arguments, or the generator is unconditional;
@@ -160,10 +164,19 @@ class LatentBank:
             raise BankError(
                 f"size should be at least one image for each of {pack.generator.num_classes} classes, got {size!r}."
             )
-        with _building(path):
-            if os.path.lexists(path):
-                raise BankError(f"{path} exists. Delete it, or choose another path.")
-            _build(path, choice, size, seed=seed, device=default_device(device), show_progress=show_progress)
+        target = default_device(device)
+        made = Made(choice, torch.arange(size, device="cpu") * pack.generator.num_classes // size, seed, target)
+        made = made._replace(dtype=chosen_dtype(dtype, target))
+        with sharing(share, target) as ranks:
+            if ranks.rank:
+                for _ in _chunks(made, ranks.gathered(0)[0], ranks):
+                    pass
+            else:
+                with _building(path):
+                    if os.path.lexists(path):
+                        raise BankError(f"{path} exists. Delete it, or choose another path.")
+                    _build(path, made, ranks, show_progress=show_progress)
+            ranks.wait()
         return cls(path)
 
 
@@ -183,8 +196,31 @@ def _building(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _build(path: Path, choice: Choice, size: int, *, seed: int, device: torch.device, show_progress: bool) -> None:
+class Made(NamedTuple):
+    """All that a bank's images depend on: their labels ``(N,)`` are in order of class."""
+
+    choice: Choice
+    labels: Tensor
+    seed: int
+    device: torch.device
+    dtype: str = "float32"
+
+
+def _chunks(made: Made, done: int, ranks: Ranks) -> Iterator[dict[str, Tensor]]:
+    """The chunks from ``done`` on, in order; each process draws every ``size``-th, and all get all."""
+    parts = made.labels.split(CHUNK)
+    for start in range(done, len(parts), ranks.size):
+        mine = start + ranks.rank
+        own = None
+        if mine < len(parts):
+            rng = seeded(made.seed, mine)
+            own = _chunk(made.choice, parts[mine], rng=rng, dtype=made.dtype, device=made.device)
+        yield from (chunk for chunk in ranks.gathered(own) if chunk is not None)
+
+
+def _build(path: Path, made: Made, ranks: Ranks, *, show_progress: bool) -> None:
     """Write a bank's file, chunk by chunk into one beside it, and note beside that how many chunks are there."""
+    choice, size = made.choice, len(made.labels)
     generator = choice.pack.generator
     metadata = {
         "ganaug_bank": FORMAT,
@@ -193,8 +229,10 @@ def _build(path: Path, choice: Choice, size: int, *, seed: int, device: torch.de
         "num_classes": str(generator.num_classes),
         "direction": json.dumps(choice.indices.tolist()),
         "ranges": json.dumps(choice.low_high.tolist()),
-        "seed": str(seed),
+        "seed": str(made.seed),
     }
+    if made.dtype != "float32":  # as all banks were that do not say
+        metadata["dtype"] = made.dtype
     if generator.class_names is not None:
         metadata["class_names"] = json.dumps(generator.class_names)
     shapes = {name: [size] for name in TENSORS}
@@ -205,24 +243,26 @@ def _build(path: Path, choice: Choice, size: int, *, seed: int, device: torch.de
     end = len(header) + data_bytes
     if not os.path.lexists(scratch):
         _reserve(scratch, header, end)
-    labels = torch.arange(size, device="cpu") * generator.num_classes // size
     with scratch.open("r+b") as file:
         done = _chunks_in(file, scratch, header, end, num_chunks)
-        with tqdm(total=size, initial=min(done * CHUNK, size), desc="bank", disable=not show_progress) as bar:
-            for chunk in range(done, num_chunks):
-                first, last = chunk * CHUNK, min((chunk + 1) * CHUNK, size)
-                made = _chunk(choice, labels[first:last], rng=seeded(seed, chunk), device=device)
-                for name, values in made.items():
+        with tqdm(
+            total=size, initial=min(done * CHUNK, size), desc="bank", unit="images", disable=not show_progress
+        ) as bar:
+            for chunk, values_of in enumerate(_chunks(made, ranks.gathered(done)[0], ranks), done):
+                first = chunk * CHUNK
+                for name, values in values_of.items():
                     file.seek(len(header) + starts[name] + first * _bytes(name, shapes) // size)
                     file.write(values.numpy().astype(NUMPY[TENSORS[name]], copy=False).tobytes())
                 file.flush()  # the footer counts the chunk only once it is there
                 _write_footer(file, end, chunk + 1)
-                bar.update(last - first)
+                bar.update(len(values_of["labels"]))
         file.truncate(end)
     os.replace(scratch, path)
 
 
-def _chunk(choice: Choice, labels: Tensor, *, rng: torch.Generator, device: torch.device) -> dict[str, Tensor]:
+def _chunk(
+    choice: Choice, labels: Tensor, *, rng: torch.Generator, dtype: str, device: torch.device
+) -> dict[str, Tensor]:
     """Shifted images of some labels, all a bank holds of them, on the CPU."""
     pack = choice.pack
     generator, _ = pack.networks(device)
@@ -230,7 +270,8 @@ def _chunk(choice: Choice, labels: Tensor, *, rng: torch.Generator, device: torc
     latents = pack.generator.sample_latents(len(labels), rng=rng).to(device)
     shift = offsets(pack.directions, indices, magnitudes).to(device)
     size = (generator.image_size, generator.image_size)
-    images = from_unit(sampled(generator, latents, shift, labels.to(device), size=size), torch.uint8)
+    with running_in(dtype, device):
+        images = from_unit(sampled(generator, latents, shift, labels.to(device), size=size), torch.uint8)
     return {"images": images.cpu(), "labels": labels, "indices": indices, "magnitudes": magnitudes}
 
 

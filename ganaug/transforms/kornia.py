@@ -10,7 +10,7 @@ import torch
 from kornia.augmentation import IntensityAugmentationBase2D
 from torch import Tensor
 
-from ganaug.devices import own_defaults
+from ganaug.devices import check_dtype, own_defaults, running_in
 from ganaug.errors import TransformError
 from ganaug.images import check_kind, from_unit, in_channels, to_unit
 from ganaug.inversion import invert_resized
@@ -35,7 +35,7 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         blend: ``"add"`` the change to the image (gradients reach the input), or ``"replace"`` it (they do not).
         num_ops: how many different directions shift each image at once.
         weights: one number for each direction of a list.
-        check_domain: as for :class:`LatentShift`.
+        check_domain, dtype: as for :class:`LatentShift`.
         same_on_batch: one direction and magnitude for the whole batch.
         p: probability with which each image is shifted.
         keepdim: keep the input's shape, ``(C, H, W)`` included.
@@ -74,10 +74,12 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         same_on_batch: bool = False,
         p: float = 0.5,
         keepdim: bool = False,
+        dtype: str = "auto",
     ) -> None:
         super().__init__(p=check_probability(p), same_on_batch=same_on_batch, keepdim=keepdim)
         if blend not in BLENDS:
             raise TransformError(f"blend should be one of {', '.join(BLENDS)}; got {blend!r}.")
+        self._run_in = check_dtype(dtype)
         self.pack = pack if isinstance(pack, DirectionPack) else DirectionPack.from_pretrained(pack)
         if not self.pack.has_encoder:
             raise TransformError(
@@ -130,10 +132,11 @@ class RandomLatentShift(IntensityAugmentationBase2D):
             return input
         here = rows.to(input.device)
         images = in_channels(to_unit(input[here]), generator.channels)
-        latents, labels = invert_resized(self.pack, images)
+        latents, labels = invert_resized(self.pack, images, dtype=self._run_in)
         shift = offsets(self.pack.directions, params["indices"].cpu()[rows], params["magnitudes"].cpu()[rows])
         generator, _ = self.pack.networks(input.device)
-        shifted = inverted(generator, images, latents, shift.to(input.device), labels, blend=flags["blend"])
+        with running_in(self._run_in, input.device):
+            shifted = inverted(generator, images, latents, shift.to(input.device), labels, blend=flags["blend"])
         return input.index_copy(0, here, from_unit(in_channels(shifted, input.shape[1]), input.dtype))
 
     def _refuse(self, *args: Any, **kwargs: Any) -> Any:

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganaug.devices import sent
+from ganaug.devices import running_in, sent
 from ganaug.errors import TransformError
 from ganaug.images import from_unit, in_channels, plain, resized, to_unit
 from ganaug.inversion import invert_resized
 from ganaug.transforms.bank import LatentBank
 from ganaug.transforms.bounds import Bounds
-from ganaug.transforms.choice import Choice
+from ganaug.transforms.choice import BLENDS, Choice
 from ganaug.transforms.functional import inverted, offsets, sampled
 from ganaug.transforms.names import Names
 
@@ -43,8 +43,8 @@ class Samples:
 
     name, needs_labels = "sample", True
 
-    def __init__(self, choice: Choice) -> None:
-        self.choice, self.pack = choice, choice.pack
+    def __init__(self, choice: Choice, *, dtype: str) -> None:
+        self.choice, self.pack, self.dtype = choice, choice.pack, dtype
         self.title = f"pack {self.pack.name!r}"
         self.channels, self.num_classes = self.pack.generator.channels, self.pack.generator.num_classes
         self.image_size = self.pack.generator.image_size
@@ -77,7 +77,8 @@ class Samples:
         generator, _ = self.pack.networks(device)
         shift = offsets(self.pack.directions, params["indices"][rows], params["magnitudes"][rows])
         latents = picked(params["latents"], rows, device)
-        drawn = sampled(generator, latents, sent(shift, device), classes, size=images.shape[-2:])
+        with running_in(self.dtype, device):
+            drawn = sampled(generator, latents, sent(shift, device), classes, size=images.shape[-2:])
         return from_unit(drawn, images.dtype)
 
 
@@ -90,8 +91,8 @@ class Inversions:
 
     name, needs_labels = "invert", False
 
-    def __init__(self, choice: Choice, *, blend: str) -> None:
-        self.choice, self.pack, self.blend = choice, choice.pack, blend
+    def __init__(self, choice: Choice, *, blend: str, dtype: str) -> None:
+        self.choice, self.pack, self.blend, self.dtype = choice, choice.pack, blend, dtype
         self.title = f"pack {self.pack.name!r}"
         self.channels, self.num_classes = self.pack.generator.channels, self.pack.generator.num_classes
         self.image_size = self.pack.generator.image_size
@@ -117,7 +118,7 @@ class Inversions:
         if len(rows) and (latents is None or (classes is None and self.num_classes)):
             here = sent(rows, device)
             given = None if classes is None else sent(classes, device)[here]
-            found, read = invert_resized(self.pack, in_channels(images[here], self.channels), given)
+            found, read = invert_resized(self.pack, in_channels(images[here], self.channels), given, dtype=self.dtype)
             if latents is None:
                 known = known.index_copy(0, here, found)
             if classes is None and read is not None:
@@ -132,7 +133,8 @@ class Inversions:
         shift = offsets(self.pack.directions, params["indices"][rows], params["magnitudes"][rows])
         labels = picked(params["classes"], rows, device) if self.num_classes else None
         latents = picked(params["latents"], rows, device).float()
-        shifted = inverted(generator, to_unit(images), latents, sent(shift, device), labels, blend=self.blend)
+        with running_in(self.dtype, device):
+            shifted = inverted(generator, to_unit(images), latents, sent(shift, device), labels, blend=self.blend)
         return from_unit(shifted, images.dtype)
 
     def checked_latents(self, latents: Tensor, images: Tensor, bounds: Bounds) -> Tensor:
@@ -193,13 +195,21 @@ class Bank:
 Source = Samples | Inversions | Bank
 
 
+def check_source(source: str, blend: str) -> None:
+    """``TransformError`` unless there are such a source and such a blend."""
+    if source not in SOURCES:
+        raise TransformError(f"source should be one of {', '.join(SOURCES)}; got {source!r}.")
+    if blend not in BLENDS:
+        raise TransformError(f"blend should be one of {', '.join(BLENDS)}; got {blend!r}.")
+
+
 def sources_of_bank(bank: LatentBank) -> dict[str, Source]:
     """The only source there is, under every name it may be asked for by."""
     source = Bank(bank)
     return {"auto": source, "sample": source, "bank": source}
 
 
-def sources_of_pack(choice: Choice, wanted: str, *, blend: str) -> dict[str, Source]:
+def sources_of_pack(choice: Choice, wanted: str, *, blend: str, dtype: str) -> dict[str, Source]:
     """The two sources of a pack; ``"auto"``, where nothing else is known, samples.
 
     Raises:
@@ -218,8 +228,8 @@ def sources_of_pack(choice: Choice, wanted: str, *, blend: str) -> dict[str, Sou
             f'source="sample" needs a class-conditional generator, and the one of pack {pack.name!r} is '
             'unconditional and cannot keep labels. Use source="invert" with a pack that has an encoder.'
         )
-    samples = Samples(choice)
-    return {"auto": samples, "sample": samples, "invert": Inversions(choice, blend=blend)}
+    samples = Samples(choice, dtype=dtype)
+    return {"auto": samples, "sample": samples, "invert": Inversions(choice, blend=blend, dtype=dtype)}
 
 
 def choose_source(

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from ganaug.errors import DataError, FileError, PackError
@@ -33,7 +34,7 @@ def as_seen(path):
 
 
 def test_latents_of_all_images_in_their_order(folder, inverting_pack):
-    path = invert_folder(folder, inverting_pack, classes=[], show_progress=False, batch_size=4)
+    path = invert_folder(folder, inverting_pack, classes=[], dtype="float32", show_progress=False, batch_size=4)
     stored = load_file(path)
     assert path == folder / "latents.safetensors" and stored["latents"].shape == (6, 8)
     for row, file in enumerate(sorted(folder.rglob("*.png"))):
@@ -133,7 +134,7 @@ def test_an_update_finds_what_is_new_and_forgets_what_is_gone(folder, inverting_
     Image.new("RGB", (50, 50), (90, 20, 10)).save(folder / "class0" / "new.png")
     seen, encode = [], Encoder.forward
     monkeypatch.setattr(Encoder, "forward", lambda self, x, y=None: seen.append(len(x)) or encode(self, x, y))
-    invert_folder(folder, inverting_pack, classes=[], update=True, show_progress=False)
+    invert_folder(folder, inverting_pack, classes=[], update=True, batch_size=1, show_progress=False)
     dataset = InvertedFolder(folder, inverting_pack)
     assert seen == [1], "one image is new"
     for name, latents in zip(dataset.names(), dataset.latents, strict=True):
@@ -198,3 +199,25 @@ def test_an_update_finds_damaged_latents_anew(folder, inverting_pack, name, wron
         InvertedFolder(folder, inverting_pack)
     invert_folder(folder, update=True, **options)
     assert path.read_bytes() == whole and len(InvertedFolder(folder, inverting_pack))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_are_shifted_at_once_after_collation(folder, inverting_pack, workers, monkeypatch):
+    invert_folder(folder, inverting_pack, classes=[], show_progress=False)
+    shift = LatentShift("background", pack=inverting_pack, p=1, magnitude=2, dtype="float32")
+    square = v2.Compose([v2.PILToTensor(), v2.Resize([32, 32])])
+    one_by_one = InvertedFolder(folder, inverting_pack, transforms=v2.Compose([square, shift]))
+    dataset = InvertedFolder(folder, inverting_pack, transform=square, with_latents=True)
+
+    def refuse(*arguments):
+        raise AssertionError("the encoder was used")
+
+    monkeypatch.setattr(Encoder, "forward", refuse)
+    images, labels, drawn_as, latents = next(iter(DataLoader(dataset, batch_size=6, num_workers=workers)))
+    shifted = shift(images, drawn_as, latents)[0]
+    assert labels.tolist() == [0, 0, 1, 1, 2, 2] and drawn_as.tolist() == dataset.drawn_as
+    assert not torch.equal(shifted, images)
+    for image, (expected, _) in zip(shifted, (one_by_one[index] for index in range(6)), strict=True):
+        assert (image.int() - expected.int()).abs().max() <= 1
+    with pytest.raises(ValueError, match="Pass one of them"):
+        InvertedFolder(folder, inverting_pack, transforms=shift, with_latents=True)

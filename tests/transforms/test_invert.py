@@ -29,7 +29,7 @@ def shifted_by_hand(pack, images, labels, indices, magnitudes):
 
 def test_the_change_is_added_to_the_image(inverting_pack):
     images, labels = photographs()
-    shift = LatentShift("background", pack=inverting_pack, p=1, source="invert", return_params=True)
+    shift = LatentShift("background", pack=inverting_pack, dtype="float32", p=1, source="invert", return_params=True)
     (shifted, same), params = shift(images, labels)
     before, after = shifted_by_hand(inverting_pack, images, labels, params["indices"], params["magnitudes"])
     torch.testing.assert_close(shifted, (images + after - before).clamp(0, 1))
@@ -38,9 +38,11 @@ def test_the_change_is_added_to_the_image(inverting_pack):
 
 def test_a_shift_of_nothing_changes_nothing_but_replace_reconstructs(inverting_pack):
     images, labels = photographs()
-    still = LatentShift("background", pack=inverting_pack, p=1, source="invert", magnitude=0)
+    still = LatentShift("background", pack=inverting_pack, dtype="float32", p=1, source="invert", magnitude=0)
     torch.testing.assert_close(still(images, labels)[0], images)
-    reconstructed = LatentShift("background", pack=inverting_pack, p=1, source="invert", magnitude=0, blend="replace")
+    reconstructed = LatentShift(
+        "background", pack=inverting_pack, dtype="float32", p=1, source="invert", magnitude=0, blend="replace"
+    )
     before, _ = shifted_by_hand(inverting_pack, images, labels, torch.zeros(6, dtype=torch.int64), torch.zeros(6))
     torch.testing.assert_close(reconstructed(images, labels)[0], before + 0.5)
 
@@ -117,7 +119,7 @@ def test_random_apply_choice_and_dictionaries(inverting_pack):
 
 def test_other_sizes_are_resampled_there_and_back(inverting_pack):
     images, labels = photographs(size=(48, 64))
-    shift = LatentShift("background", pack=inverting_pack, p=1, source="invert", magnitude=3)
+    shift = LatentShift("background", pack=inverting_pack, dtype="float32", p=1, source="invert", magnitude=3)
     shifted, _ = shift(images, labels)
     small = v2.functional.resize(images, [32, 32], antialias=True)
     before, after = shifted_by_hand(inverting_pack, small, labels, torch.full((6,), 4), torch.full((6,), 3.0))
@@ -147,7 +149,9 @@ def test_one_hot_labels_sample_like_integers(pack):
 
 def test_params_tell_what_was_done_and_can_be_given_back(inverting_pack):
     images, labels = photographs(8)
-    shift = LatentShift([2, 4], pack=inverting_pack, weights=[1, 3], source="invert", return_params=True)
+    shift = LatentShift(
+        [2, 4], pack=inverting_pack, dtype="float32", weights=[1, 3], source="invert", return_params=True
+    )
     torch.manual_seed(1)
     (shifted, _), params = shift(images, labels)
     replaced = (shifted != images).flatten(1).any(1)
@@ -161,7 +165,7 @@ def test_params_tell_what_was_done_and_can_be_given_back(inverting_pack):
 
 def test_directions_and_magnitudes_of_ones_own_for_each_image(inverting_pack):
     images, labels = photographs(4)
-    shift = LatentShift("any", pack=inverting_pack, p=1, source="invert")
+    shift = LatentShift("any", pack=inverting_pack, dtype="float32", p=1, source="invert")
     params = shift.make_params([images, labels], source="invert")
     params |= {"indices": torch.tensor([0, 2, 4, 4]), "magnitudes": torch.tensor([1.0, -1.0, 0.0, 2.0])}
     shifted = shift.transform(images, params)
@@ -181,14 +185,19 @@ def test_weights_say_how_often_a_direction_is_drawn(pack):
 def test_stored_latents_are_used_instead_of_the_encoder(inverting_pack):
     images, labels = photographs(4)
     stored = Latents(torch.randn(4, 8, generator=torch.Generator().manual_seed(0)))
-    shift = LatentShift("background", pack=inverting_pack, p=1, source="invert", magnitude=3)
+    shift = LatentShift("background", pack=inverting_pack, dtype="float32", p=1, source="invert", magnitude=3)
     shifted, same, passed = shift(images, labels, stored)
     generator, offset = inverting_pack.generator, 3 * inverting_pack.directions[4]
     plain = stored.as_subclass(torch.Tensor)
     change = (generator(plain + offset, labels) - generator(plain, labels)) / 2
     torch.testing.assert_close(shifted, (images + change).clamp(0, 1))
     assert same is labels and passed is stored
-    chain = v2.Compose([LatentShift("background", pack=inverting_pack, p=1, magnitude=3), v2.RandomHorizontalFlip(p=1)])
+    chain = v2.Compose(
+        [
+            LatentShift("background", pack=inverting_pack, dtype="float32", p=1, magnitude=3),
+            v2.RandomHorizontalFlip(p=1),
+        ]
+    )
     flipped = chain(images, labels, stored)
     torch.testing.assert_close(flipped[0], shifted.flip(-1))
     assert torch.equal(flipped[2], stored) and isinstance(flipped[2], Latents), "auto inverts, and latents stay"
@@ -200,7 +209,15 @@ def test_several_directions_at_once_from_stored_latents(inverting_pack):
     images, labels = photographs(4)
     stored = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
     shift = LatentShift(
-        "any", pack=inverting_pack, p=1, magnitude=2, num_ops=3, blend="replace", return_params=True, source="invert"
+        "any",
+        pack=inverting_pack,
+        dtype="float32",
+        p=1,
+        magnitude=2,
+        num_ops=3,
+        blend="replace",
+        return_params=True,
+        source="invert",
     )
     (shifted, _, _), params = shift(images, labels, Latents(stored))
     assert sorted(params["indices"][0].tolist()) == [0, 2, 4]
@@ -227,7 +244,7 @@ def test_labels_in_lists_and_arrays_are_labels(inverting_pack, kind):
 
 def test_params_tell_the_classes_that_were_read(inverting_pack):
     images, _ = photographs(8)
-    shift = LatentShift("background", pack=inverting_pack, source="invert", return_params=True)
+    shift = LatentShift("background", pack=inverting_pack, dtype="float32", source="invert", return_params=True)
     torch.manual_seed(0)
     _, params = shift(images)
     read = inverting_pack.encoder(images * 2 - 1)[1]

@@ -42,7 +42,7 @@ def test_a_share_of_the_batch_is_replaced_and_the_rest_untouched(pack, dtype, si
 
 def test_replaced_images_are_the_shifted_images_of_their_labels(pack):
     images, labels = batch(12)
-    shift = LatentShift("background", pack=pack, p=0.5)
+    shift = LatentShift("background", pack=pack, dtype="float32", p=0.5)
     torch.manual_seed(3)
     shifted, _ = shift(images, labels)
     torch.manual_seed(3)
@@ -93,7 +93,7 @@ def test_magnitudes_are_safe_fixed_or_uniform(pack, magnitude, low, high):
 
 def test_several_directions_at_once_are_different_and_add_up(pack):
     images, labels = batch(200)
-    shift = LatentShift([0, 2, 4], pack=pack, p=0.8, magnitude=(1, 2), num_ops=2, return_params=True)
+    shift = LatentShift([0, 2, 4], pack=pack, dtype="float32", p=0.8, magnitude=(1, 2), num_ops=2, return_params=True)
     (shifted, _), params = shift(images, labels)
     where, indices, magnitudes = params["replace"], params["indices"], params["magnitudes"]
     assert indices.shape == magnitudes.shape == (200, 2)
@@ -385,3 +385,21 @@ def test_an_unconditional_pack_names_both_ways_out():
         ValueError, match=r"unconditional generator and no encoder.*beside v2.CutMix.*that has an encoder"
     ):
         LatentShift(0, pack=pack, p=1)(IMAGES, LABELS)
+
+
+@pytest.mark.parametrize("source", ["sample", "invert"])
+def test_bfloat16_draws_the_same_and_looks_the_same(inverting_pack, source):
+    images, labels = batch(40)
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        shift = LatentShift("any", pack=inverting_pack, source=source, p=0.5, dtype=dtype, return_params=True)
+        torch.manual_seed(3)
+        (shifted, _), params = shift(images, labels)
+        found[dtype] = (shifted, params, torch.rand(1))
+    (exact, params, after), (near, others, also_after) = found.values()
+    assert all(torch.equal(params[name], others[name]) for name in ("replace", "indices", "magnitudes", "classes"))
+    assert torch.equal(after, also_after), "as much is drawn"
+    assert exact.dtype == near.dtype and not torch.equal(exact, near)
+    assert (exact - near).abs().mean() < 0.005
+    with pytest.raises(ValueError, match="dtype should be one of"):
+        LatentShift("any", pack=inverting_pack, dtype="half")

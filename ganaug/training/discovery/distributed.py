@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -12,33 +9,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganaug.devices import default_device
-
-
-@contextmanager
-def process_group(device: str | torch.device | None = None) -> Iterator[torch.device | None]:
-    """Join the processes that torchrun started; outside of torchrun nothing happens.
-
-    Yields:
-        The device of this process: one GPU each by local rank, or ``device`` where it is given or there is no GPU.
-    """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
-        yield None if device is None else torch.device(device)
-        return
-    target = default_device(device)
-    if target.type == "cuda" and target.index is None:
-        target = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(target)
-    dist.init_process_group("nccl" if target.type == "cuda" else "gloo")
-    try:
-        yield target
-    finally:
-        dist.destroy_process_group()
-
-
-def rank_and_size() -> tuple[int, int]:
-    """This process's number and how many there are; ``(0, 1)`` outside of a process group."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+from ganaug.ranks import process_group as process_group
+from ganaug.ranks import rank_and_size as rank_and_size
 
 
 def averaged(values: Tensor) -> Tensor:

@@ -1,7 +1,14 @@
 """Discovery of directions, and the training of inversion encoders."""
 
 from ganaug.training.discovery import DirectionMatrix, DiscoverySettings, Reconstructor, discover, fresh_rca, plan
-from ganaug.training.encoder import EncoderSettings, train_encoder, train_pack_encoder
+from ganaug.training.encoder import (
+    EncoderSettings,
+    RealImages,
+    encoder_words,
+    read_real_images,
+    train_encoder,
+    train_pack_encoder,
+)
 from ganaug.training.methods import METHODS, Method, find_directions, method
 from ganaug.training.published import convert_deformator
 from ganaug.training.recipe import Recipe, make_pack, read_recipe, recipe_for_generator
@@ -12,15 +19,18 @@ __all__ = [
     "DiscoverySettings",
     "EncoderSettings",
     "Method",
+    "RealImages",
     "Recipe",
     "Reconstructor",
     "convert_deformator",
     "discover",
+    "encoder_words",
     "find_directions",
     "fresh_rca",
     "make_pack",
     "method",
     "plan",
+    "read_real_images",
     "read_recipe",
     "recipe_for_generator",
     "train_encoder",

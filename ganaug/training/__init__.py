@@ -1,6 +1,14 @@
 """Discovery of directions, and the training of inversion encoders."""
 
-from ganaug.training.discovery import DirectionMatrix, DiscoverySettings, Reconstructor, discover, fresh_rca, plan
+from ganaug.training.discovery import (
+    DirectionMatrix,
+    DiscoverySettings,
+    Reconstructor,
+    discover,
+    discovery_words,
+    fresh_rca,
+    plan,
+)
 from ganaug.training.encoder import (
     EncoderSettings,
     RealImages,
@@ -24,6 +32,7 @@ __all__ = [
     "Reconstructor",
     "convert_deformator",
     "discover",
+    "discovery_words",
     "encoder_words",
     "find_directions",
     "fresh_rca",

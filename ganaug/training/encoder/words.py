@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ganaug.packs import DirectionPack
 
 LOST = 0.8
@@ -39,7 +41,7 @@ def encoder_words(pack: DirectionPack) -> list[str]:
 
 def _failures(pack: DirectionPack, own: float, real: float | None, read: float | None) -> list[str]:
     scores, words = pack.scores, []
-    lost = own >= LOST * scores["mean_image_error"]
+    lost = own >= LOST * scores.get("mean_image_error", math.inf)  # which packs of before don't have
     if lost:
         words.append(
             "It has not learned to find latents, even of the generator's own images: whatever is changed by it, is "

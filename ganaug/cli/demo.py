@@ -15,7 +15,7 @@ from ganaug.images import signed_to_uint8
 from ganaug.marks import writing_into
 from ganaug.packs import DirectionPack
 from ganaug.packs.format import PACK_FILES
-from ganaug.training import discover
+from ganaug.training import discover, discovery_words
 
 WRITTEN = ("discovered.png", "background.png", *(f"pack/{name}" for name in PACK_FILES))
 """What a demo may write into its folder."""
@@ -62,6 +62,8 @@ def _discover(bundled: DirectionPack, steps: int, device: str | None) -> Directi
 
 def _tell(bundled: DirectionPack, pack: DirectionPack, out: Path) -> None:
     click.echo(f"   RCA on fresh pairs: {pack.scores['rca']:.3f} (guessing: {1 / 16:.3f})")
+    for told in discovery_words(pack):
+        click.echo(f"   {told}")
     cosine = pack.directions @ bundled["background"].vector
     nearest = int(cosine.abs().argmax())
     click.echo(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ganaug.cli.options import NEW_FOLDER, PACK_HELP, Number, Whole
+from ganaug.cli.options import CHECK_DOMAIN, NEW_FOLDER, PACK_HELP, Number, Whole, check_images
 from ganaug.gallery import write_page
 from ganaug.packs import DirectionPack
 from ganaug.places import is_folder
@@ -21,11 +21,19 @@ from ganaug.places import is_folder
     help="Walk from -REACH to REACH instead of each direction's range.",
 )
 @click.option("--seeds", type=Whole(1, 1000), default=4, show_default=True, help="Rows of images per direction.")
-def show(pack: str, out: Path | None, reach: float | None, seeds: int) -> None:
+@click.option(
+    "--images",
+    help="Your own images in place of generated ones, SEEDS of them: a folder, or NAME:FOLDER for the test images of "
+    "mnist, fashion-mnist or digits. The pack needs an encoder.",
+)
+@CHECK_DOMAIN
+def show(pack: str, out: Path | None, reach: float | None, seeds: int, images: str | None, check_domain: bool) -> None:
     """Write an HTML page that shows what every direction of a PACK does."""
+    if images is not None:
+        check_images(images)
     loaded = DirectionPack.from_pretrained(pack)
     folder = out or Path(f"ganaug-show-{_plain(loaded.name)}")
-    page = write_page(loaded, folder, seeds=tuple(range(seeds)), reach=reach)
+    page = write_page(loaded, folder, seeds=tuple(range(seeds)), images=images, check_domain=check_domain, reach=reach)
     click.echo(f"Open {page} in a browser.")
 
 

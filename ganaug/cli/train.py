@@ -11,7 +11,16 @@ import click
 from ganaug.cli.options import DEVICE, NEW_FOLDER
 from ganaug.errors import SettingsError
 from ganaug.settings import settings_help
-from ganaug.training import METHODS, DiscoverySettings, Recipe, make_pack, plan, read_recipe, recipe_for_generator
+from ganaug.training import (
+    METHODS,
+    DiscoverySettings,
+    Recipe,
+    discovery_words,
+    make_pack,
+    plan,
+    read_recipe,
+    recipe_for_generator,
+)
 
 HELP = """Discover directions of a generator and write them as a pack.
 
@@ -75,7 +84,11 @@ def train(
     if pack is None:  # another process of torchrun's writes it
         return
     if "rca" in pack.scores:
-        click.echo(f"RCA on 10,000 fresh pairs: {pack.scores['rca']:.4f}")
+        guessing = 1 / pack.num_directions
+        click.echo(f"RCA on 10,000 fresh pairs: {pack.scores['rca']:.4f} (guessing: {guessing:.4f})")
+    if told := discovery_words(pack):
+        click.echo("\n".join([*told, f"{out} holds the pack all the same: ganaug show {out}"]))
+        return
     click.echo(f"{out} holds the pack. Look through it: ganaug show {out}")
 
 

@@ -12,12 +12,20 @@ from tqdm.auto import tqdm
 
 from ganaug.devices import own_defaults
 from ganaug.errors import GalleryError
+from ganaug.gallery.rows import drawn_rows, rows_of_images
 from ganaug.gallery.sheet import direction_strip
 from ganaug.marks import writing_into
 from ganaug.packs import Direction, DirectionPack
 from ganaug.places import is_folder
 
 PAGE = "index.html"
+
+WALKED = "Each row walks one latent along the direction, from the low to the high end of its range."
+SHIFTED = (
+    "Each row begins with an image of yours. After it comes the same image shifted along the direction, from the low "
+    "to the high end of its range, as LatentShift does it: what the shift changes in the image that the generator "
+    "draws of it is added."
+)
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 78rem; padding: 0 1rem; color: #1b1b1b; }
@@ -32,7 +40,13 @@ p.facts { margin: .3rem 0 0; color: #555; font-size: .85rem; }
 
 @own_defaults
 def write_page(
-    pack: DirectionPack, folder: str | Path, *, seeds: tuple[int, ...] = (0, 1, 2, 3), reach: float | None = None
+    pack: DirectionPack,
+    folder: str | Path,
+    *,
+    seeds: tuple[int, ...] = (0, 1, 2, 3),
+    images: str | Path | None = None,
+    check_domain: bool = True,
+    reach: float | None = None,
 ) -> Path:
     """Write ``index.html`` and one picture per direction into a folder; named directions come first.
 
@@ -40,6 +54,9 @@ def write_page(
 
     Args:
         seeds: one row of images each.
+        images: instead of images that the generator draws, as many of one's own: a folder, or ``NAME:FOLDER``, see
+            :func:`~ganaug.gallery.rows_of_images`. They are changed as ``LatentShift`` changes them.
+        check_domain: refuse images of another kind than the pack's.
         reach: walk over ``[-reach, reach]`` instead of each direction's range.
 
     Returns:
@@ -48,16 +65,21 @@ def write_page(
     Raises:
         GalleryError: no seeds, or a reach that is none.
         FileError: a file of the page's name is there that ganaug did not write, or that was changed since.
-        PackError: the pack's generator is missing or damaged.
+        PackError: the pack's generator is missing or damaged; it has no encoder for ``images``.
+        DataError: no such images, or damaged ones.
+        TransformError: images of another kind than the pack's.
     """
     folder = Path(folder)
     _check_arguments(seeds, reach)
+    rows = drawn_rows(pack, seeds)
+    if images is not None:
+        rows = rows_of_images(pack, images, count=len(seeds), domain=check_domain)
     pictures = {direction.index: f"direction_{direction.index:03d}.png" for direction in pack}
     with writing_into(folder, [PAGE, *pictures.values()]) as scratch:
         for index, picture in tqdm(pictures.items(), "directions", leave=False):
-            direction_strip(pack, index, seeds=seeds, reach=reach).save(scratch / picture, optimize=True)
+            direction_strip(pack, index, rows=rows, reach=reach).save(scratch / picture, optimize=True)
         items = [_item(direction, pictures[direction.index]) for direction in pack.named_first()]
-        (scratch / PAGE).write_text(_text(pack, items), encoding="utf-8")
+        (scratch / PAGE).write_text(_text(pack, items, WALKED if images is None else SHIFTED), encoding="utf-8")
     return folder / PAGE
 
 
@@ -68,14 +90,13 @@ def _check_arguments(seeds: Sequence[int], reach: float | None) -> None:
         raise GalleryError(f"reach should be a finite number above 0, got {reach!r}.")
 
 
-def _text(pack: DirectionPack, items: list[str]) -> str:
+def _text(pack: DirectionPack, items: list[str], walked: str) -> str:
     measured = ", ".join(f"{key} {value:.3f}" for key, value in pack.scores.items() if isinstance(value, float))
     title = f"{escape(pack.name)}: {pack.num_directions} directions"
     return (
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n<style>{STYLE}</style>\n'
-        f"<h1>{title}</h1>\n<p>Each row walks one latent along the direction, from the low to the high end of its "
-        f"range. Name what you recognise: <code>ganaug name {escape(_as_folder(pack))} INDEX=NAME</code>. "
-        f"{escape(measured)}</p>\n"
+        f"<h1>{title}</h1>\n<p>{walked} Name what you recognise: "
+        f"<code>ganaug name {escape(_as_folder(pack))} INDEX=NAME</code>. {escape(measured)}</p>\n"
         f"<ol>\n{''.join(items)}</ol>\n</html>\n"
     )
 

@@ -10,29 +10,15 @@ from torch import Tensor
 
 from ganaug.devices import own_defaults
 from ganaug.errors import GalleryError
+from ganaug.gallery.rows import Rows, drawn_rows, real_rows, walk_rows
 from ganaug.generators import Generator
-from ganaug.images import from_unit, resized, signed_to_unit
+from ganaug.images import from_unit, resized, signed_to_unit, to_unit
 from ganaug.packs import DirectionPack
 
 TEXT_HEIGHT = 13
+MOST_CAPTION = 24
+"""Characters of a row's caption."""
 INK, PAPER, FAINT = (20, 20, 20), (255, 255, 255), (110, 110, 110)
-
-
-@own_defaults
-@torch.no_grad()
-def walk(generator: Generator, direction: Tensor, latents: Tensor, labels: Tensor | None, magnitudes: Tensor) -> Tensor:
-    """Images ``(N, M, C, H, W)`` in [0, 1] of N latents shifted by M magnitudes along one direction."""
-    shifts = magnitudes[:, None] * direction.cpu()
-    shifted = (latents.cpu()[:, None] + shifts[None]).flatten(0, 1).to(generator.device)
-    repeated = None if labels is None else labels.repeat_interleave(len(magnitudes))
-    images = torch.cat(
-        [
-            generator(z, None if repeated is None else repeated[start : start + len(z)])
-            for start, z in zip(range(0, len(shifted), 256), shifted.split(256), strict=True)
-        ]
-    )
-    walks: Tensor = signed_to_unit(images).unflatten(0, (len(latents), len(magnitudes))).cpu()
-    return walks
 
 
 def tile(images: Tensor, *, scale: int = 1, gap: int = 2) -> Image.Image:
@@ -60,6 +46,21 @@ def titled(picture: Image.Image, title: str, note: str = "") -> Image.Image:
     return sheet
 
 
+def captioned(picture: Image.Image, captions: Sequence[str], *, gap: int = 2) -> Image.Image:
+    """The picture with words to the left of its rows, which are equally high; as it is without any."""
+    if not captions:
+        return picture
+    font = ImageFont.load_default(TEXT_HEIGHT - 2)
+    shown = [caption if len(caption) <= MOST_CAPTION else f"{caption[: MOST_CAPTION - 1]}…" for caption in captions]
+    left = int(max(font.getlength(text) for text in shown)) + 6
+    sheet = Image.new("RGB", (left + picture.width, picture.height), PAPER)
+    draw, pitch = ImageDraw.Draw(sheet), (picture.height + gap) / len(shown)
+    for row, text in enumerate(shown):
+        draw.text((1, row * pitch + (pitch - gap) / 2), text, INK, font, anchor="lm")
+    sheet.paste(picture, (left, 0))
+    return sheet
+
+
 def stack(pictures: Sequence[Image.Image], *, columns: int = 1, gap: int = 12) -> Image.Image:
     """Pictures in a grid, filled row by row, with a margin; rows are as high as their highest picture."""
     width = max(p.width for p in pictures)
@@ -77,14 +78,16 @@ def direction_strip(
     index: int,
     *,
     seeds: Sequence[int] = (0, 1, 2),
+    rows: Rows | None = None,
     steps: int = 9,
     reach: float | None = None,
     most_pixels: int | None = None,
 ) -> Image.Image:
-    """One row per seed, walking along a direction from the low to the high end of its range.
+    """Rows that walk along a direction from the low to the high end of its range, with the names of their classes.
 
     Args:
         seeds: one latent (and label) each.
+        rows: instead of them, such as real images, which come first in their rows.
         steps: images in a row.
         reach: walk over ``[-reach, reach]`` instead of the range, in latent units.
         most_pixels: of an image's sides; larger ones are made smaller.
@@ -93,23 +96,40 @@ def direction_strip(
     low, high = direction.reach if direction.is_usable else direction.range
     if reach is not None:
         low, high = -reach, reach
-    latents, labels = draw_seeds(generator, seeds)
-    images = walk(generator, direction.vector, latents, labels, torch.linspace(low, high, steps))
+    rows = drawn_rows(pack, seeds) if rows is None else rows
+    images = walk_rows(generator, direction.vector, rows, torch.linspace(low, high, steps))
     if most_pixels is not None and generator.image_size > most_pixels:
         images = resized(images.flatten(0, 1), (most_pixels, most_pixels)).unflatten(0, images.shape[:2])
     scale = 2 if generator.image_size <= 32 else 1
     title = f"{direction.index}" + (f"  {direction.name}" if direction.name else "")
-    return titled(tile(images, scale=scale), title, f"{low:+.1f} to {high:+.1f}")
+    note = f"{low:+.1f} to {high:+.1f}"
+    return titled(
+        captioned(tile(images, scale=scale), rows.captions), title, note if rows.images is None else f"image; {note}"
+    )
 
 
 @own_defaults
-def draw_seeds(generator: Generator, seeds: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-    """One latent, and one label for class-conditional generators, for each seed, whatever the other seeds are."""
-    rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
-    latents = torch.cat([generator.sample_latents(1, rng=rng) for rng in rngs])
-    if generator.num_classes == 0:
-        return latents, None
-    return latents, torch.tensor([seed % generator.num_classes for seed in seeds], device=generator.device)
+@torch.no_grad()
+def inversion_sheet(pack: DirectionPack, images: Tensor, *, directions: int = 3) -> Image.Image:
+    """What a pack's encoder makes of images: they themselves, reconstructed, and shifted along the first directions
+    (named ones first, of those that keep the label where that was measured), to the farther end of their range.
+
+    Args:
+        images: ``(N, C, H, W)`` uint8 of the generator's size.
+
+    Raises:
+        PackError: the pack has no encoder.
+    """
+    generator, rows = pack.generator, real_rows(pack, images)
+    found, captions = [to_unit(images).cpu(), signed_to_unit(generator(rows.latents, rows.labels)).cpu()], ["as it is"]
+    captions.append("reconstructed")
+    usable = [direction for direction in pack.named_first() if direction.is_usable] or pack.named_first()
+    for direction in usable[:directions]:
+        far = max(direction.reach if direction.is_usable else direction.range, key=abs)
+        found.append(walk_rows(generator, direction.vector, rows, torch.tensor([far]))[:, 1])
+        captions.append(f"{direction.name or direction.index} {far:+.1f}")
+    scale = max(1, 64 // generator.image_size)
+    return stack([captioned(tile(torch.stack(found), scale=scale), captions)])
 
 
 @own_defaults

@@ -117,11 +117,11 @@ def fit_domain(pack: DirectionPack, images: Images | None, *, seed: int = 0) -> 
     own = drawn if images is None else images
     order = torch.randperm(len(own), generator=rng)
     fit, held_out = order.chunk(2) if len(own) > 1 else (order, order)
-    held_out = _some(held_out, 2 * VIEWS, rng)
+    held_out = own[_some(held_out, 2 * VIEWS, rng)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         views = [
-            (looked_at(pack, view(own[_some(fit, VIEWS, rng)])), looked_at(pack, view(own[held_out])))
+            (_seen(pack, own[_some(fit, VIEWS, rng)], view), _seen(pack, held_out, view))
             for view in _views(pack.generator.channels, pack.generator.image_size)
         ]
     gaussian = _gaussian(torch.cat([first[0] for first, _ in views]))
@@ -139,6 +139,13 @@ def fit_domain(pack: DirectionPack, images: Images | None, *, seed: int = 0) -> 
     bounds = _bounds(figures)
     together = taken_together((figures - bounds.mean(1)) / (bounds.diff(dim=1)[:, 0] / 2))
     return Domain(*gaussian, bounds=torch.cat([bounds, _bounds(together)]))
+
+
+def _seen(pack: DirectionPack, images: Tensor, view: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`looked_at` of images in a view, some at a time."""
+    parts = [looked_at(pack, view(part)) for part in images.split(ENOUGH)]
+    descriptions, errors, read = (torch.cat(each) for each in zip(*parts, strict=True))
+    return descriptions, errors, read
 
 
 def _bounds(figures: Tensor) -> Tensor:
@@ -178,13 +185,13 @@ def _alike(points: Tensor, rng: torch.Generator) -> list[Tensor]:
 
 
 def _drawn(pack: DirectionPack, rng: torch.Generator) -> Tensor:
-    generator = pack.generator
-    drawn = []
+    generator, count = pack.generator, max(1, 4 * VIEWS // 100)
+    drawn = torch.empty(100 * count, generator.channels, generator.image_size, generator.image_size, dtype=torch.uint8)
     with torch.no_grad():
-        for _ in range(max(1, 4 * VIEWS // 100)):
+        for part in drawn.split(100):
             latents, labels = generator.sample_latents(100, rng=rng), generator.sample_labels(100, rng=rng)
-            drawn.append(signed_to_uint8(generator(latents, labels)).cpu())
-    return torch.cat(drawn)
+            part[:] = signed_to_uint8(generator(latents, labels))
+    return drawn
 
 
 def _some(indices: Tensor, count: int, rng: torch.Generator) -> Tensor:

@@ -17,7 +17,7 @@ TINY = ("num_directions=3", "batch_size=4", "steps=4", "reconstructor=lenet")
 def test_train_show_name_end_to_end(run, generator_folder, tmp_path):
     out = tmp_path / "runs" / "mine"
     text = run("train", "--generator", generator_folder, "--out", out, *TINY)
-    assert "RCA on 10,000 fresh pairs" in text
+    assert "RCA on 10,000 fresh pairs" in text and "(guessing: 0.3333)" in text
     assert {file.name for file in out.iterdir()} >= {
         "config.json",
         "directions.safetensors",
@@ -135,3 +135,10 @@ def test_help_lists_every_setting_and_method_with_its_defaults(run):
     for method in METHODS:
         assert f"method={method}" in text, method
     assert "samples=20000" in text and "temperature=0.5" in text
+
+
+@pytest.mark.slow
+def test_a_run_that_learned_nothing_says_so(run, generator_folder, tmp_path):
+    text = " ".join(run("train", "--generator", generator_folder, "--out", tmp_path / "out", *TINY, "steps=1").split())
+    assert "That is hardly more than guessing" in text and "Try longer (steps=4), or method=sefa" in text
+    assert "holds the pack all the same" in text and "Look through it" not in text

@@ -37,7 +37,7 @@ RIGHT = {
 
 FREE = {("pull", "revision"), ("push", "repo")}
 """Only the Hub knows of these what is wrong."""
-FITTING = {("train-encoder", "images"): "photos", ("evaluate", "images"): "photos"}
+FITTING = {("train-encoder", "images"): "photos", ("evaluate", "images"): "photos", ("show", "images"): "photos"}
 """Of the words that most parameters should refuse, one that is right here."""
 
 LONG = "x" * 5000

@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 from ganaug.errors import GalleryError
 from ganaug.gallery import before_after_sheet, contact_sheet, direction_strip, preview, samples_sheet, write_page
-from ganaug.gallery.sheet import tile, walk
+from ganaug.gallery.rows import walk
+from ganaug.gallery.sheet import tile
 from ganaug.generators import DCGAN, SNGAN
 from ganaug.packs import DirectionPack
 

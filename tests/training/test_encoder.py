@@ -116,6 +116,8 @@ def test_a_pack_gets_an_encoder_with_how_it_was_made_and_how_well_it_does(tmp_pa
         "rca": 0.5,
         "reconstruction_error": round(reconstruction_error(pack), 4),
         "reconstruction_error_command": "ganaug train-encoder x",
+        "mean_image_error": pack.scores["mean_image_error"],
+        "mean_image_error_command": "ganaug train-encoder x",
     }
     real = torch.zeros(3, 1, 16, 16, dtype=torch.uint8)
     with_real = train_pack_encoder(DirectionPack(torch.eye(2), generator=waves(4)), real, show_progress=False, **few)

@@ -7,5 +7,16 @@ from ganaug.training.discovery.plan import plan
 from ganaug.training.discovery.reconstructor import Reconstructor
 from ganaug.training.discovery.run import Run
 from ganaug.training.discovery.settings import DiscoverySettings
+from ganaug.training.discovery.words import discovery_words, is_near_chance
 
-__all__ = ["DirectionMatrix", "DiscoverySettings", "Reconstructor", "Run", "discover", "fresh_rca", "plan"]
+__all__ = [
+    "DirectionMatrix",
+    "DiscoverySettings",
+    "Reconstructor",
+    "Run",
+    "discover",
+    "discovery_words",
+    "fresh_rca",
+    "is_near_chance",
+    "plan",
+]

@@ -120,11 +120,14 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
         ) from error
 
 
-def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+def read_checkpoint(
+    path: Path, identity: Mapping[str, Any], *, otherwise: str = "Use another --out, or the same settings."
+) -> dict[str, Any]:
     """The state that :func:`write_checkpoint` wrote, on the CPU.
 
     Args:
         identity: what must be the same in the run that goes on.
+        otherwise: what to do where it is not.
 
     Raises:
         DiscoveryError: the file is missing, unreadable, damaged or of another run.
@@ -158,9 +161,7 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
                 differing = (
                     "it started from other directions" if name == "initial" else "it was made with another generator"
                 )
-            raise DiscoveryError(
-                f"{path} belongs to another run: {differing}. Use another --out, or the same settings."
-            )
+            raise DiscoveryError(f"{path} belongs to another run: {differing}. {otherwise}")
     return state
 
 

@@ -87,6 +87,11 @@ def ended(words, folder):
     return process.exitcode
 
 
+def resumed(folder):
+    kept = (folder / "out" / "checkpoint.pt", folder / "pack" / ".encoder" / "checkpoint.pt")
+    return ["--resume"] if any(each.exists() for each in kept) else []
+
+
 def contents(folder):
     return {
         str(file.relative_to(folder)): b"" if file.name in TIMED else file.read_bytes()
@@ -132,12 +137,11 @@ def test_a_killed_command_is_given_again_and_ends_as_the_unbroken_one(quick, thi
         kills += process.exitcode == -signal.SIGKILL
         check_whole(here)
         for _ in range(moments.choice([0, 0, 1])):  # killed again, as it goes on
-            again = started(words, here)
+            again = started([*words, *resumed(here)], here)
             time.sleep(moments.uniform(0, lasted / 2))
             again.kill()
             again.join()
-        resume = ["--resume"] if (here / "out" / "checkpoint.pt").exists() else []
-        code = ended([*words, *resume], here)
+        code = ended([*words, *resumed(here)], here)
         assert contents(here) == whole, f"ended with {code}"
         if kills == KILLS.get(command, int(os.environ.get("KILLS", "2"))):  # it takes seconds to draw what it shows
             return

@@ -84,6 +84,10 @@ class GeneratorTrainingError(UserError, RuntimeError):
     """Training of a generator cannot start or go on; the message says why and what to do."""
 
 
+class BuildError(UserError, RuntimeError):
+    """A build cannot start or go on; the message says why and what to do."""
+
+
 def counted(count: int, noun: str) -> str:
     """A count and its noun, in the plural unless the count is 1."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

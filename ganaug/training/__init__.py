@@ -1,5 +1,6 @@
 """Training of generators, discovery of directions, training of inversion encoders."""
 
+from ganaug.training.build import Built, build
 from ganaug.training.discovery import (
     DirectionMatrix,
     DiscoverySettings,
@@ -24,6 +25,7 @@ from ganaug.training.recipe import Recipe, make_pack, read_recipe, recipe_for_ge
 
 __all__ = [
     "METHODS",
+    "Built",
     "DirectionMatrix",
     "DiscoverySettings",
     "EncoderSettings",
@@ -33,6 +35,7 @@ __all__ = [
     "Recipe",
     "Reconstructor",
     "Trained",
+    "build",
     "convert_deformator",
     "discover",
     "discovery_words",

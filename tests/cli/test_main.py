@@ -29,8 +29,8 @@ def test_help_names_every_command_and_the_way_on(run):
     assert told == [[name, entry.help] for name, entry in COMMANDS.items()]
     assert "ganaug demo" in text and "ganaug train --help" in text
     assert set(COMMANDS) == {
-        "demo", "train", "train-generator", "train-encoder", "show", "name", "describe", "evaluate", "convert", "bank",
-        "invert", "augment", "check", "packs", "push", "pull",
+        "demo", "build", "train", "train-generator", "train-encoder", "show", "name", "describe", "evaluate", "convert",
+        "bank", "invert", "augment", "check", "packs", "push", "pull",
     }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from ganaug.training import DiscoverySettings, EncoderSettings, GeneratorSetting
 RIGHT = {
     "demo": "--out new --steps 1",
     "train": "--generator gen --out new method=random num_directions=2",
+    "build": "photos --out new generator.iterations=1 directions.steps=1 encoder.steps=1",
     "train-generator": "photos --out new iterations=1 batch_size=2 flips=off",
     "train-encoder": "pack steps=1 batch_size=4",
     "show": "pack --out new --seeds 1",

@@ -25,7 +25,7 @@ from ganaug.training.discovery import DiscoverySettings, discovery_words
 from ganaug.training.discovery.run import Run
 from ganaug.training.encoder import EncoderSettings, encoder_words, read_real_images, train_pack_encoder
 from ganaug.training.encoder.run import EncoderRun
-from ganaug.training.generator import train_generator
+from ganaug.training.generator import GeneratorSettings, train_generator
 from ganaug.training.recipe import Recipe, make_pack
 
 PLAN_FILE = "build.json"
@@ -36,6 +36,7 @@ SHARES = {"generator": 0.6, "directions": 0.14, "encoder": 0.14}
 """Of the minutes; what is left is for measuring and drawing."""
 DIRECTIONS = 24
 SAMPLES = 400
+JUDGE_STEPS = 600
 LEAST_STEPS = 200
 """Of the directions and of the encoder: less learns nothing."""
 TRIED = 4
@@ -125,7 +126,7 @@ def build(
         with steps.step("evaluation", "Measuring every direction") as wanted:
             if wanted:
                 try:
-                    report = _evaluate(pack, images, out, shared)
+                    report = _evaluate(pack, images, out, chosen["generator"], shared)
                     steps.keep_words("evaluation", _report_words(report))
                 except PackError as error:  # the generator draws nothing that a judge reads
                     steps.keep_words("evaluation", [f"No safe range could be measured: {error}"])
@@ -308,7 +309,9 @@ def _encode(
     return train_pack_encoder(pack, real, folder=out, resume=resume, command="ganaug build", **chosen, **shared)
 
 
-def _evaluate(pack: DirectionPack, images: str | Path, out: Path, shared: Mapping[str, Any]) -> EvaluationReport | None:
+def _evaluate(
+    pack: DirectionPack, images: str | Path, out: Path, given: Mapping[str, Any], shared: Mapping[str, Any]
+) -> EvaluationReport | None:
     if not kind_of_images(images).class_names:
         return None
     progress = Progress(out, pack, {"build": SAMPLES})
@@ -317,6 +320,7 @@ def _evaluate(pack: DirectionPack, images: str | Path, out: Path, shared: Mappin
         images,
         directions=range(pack.num_directions),
         samples=SAMPLES,
+        judge_steps=GeneratorSettings.from_mapping(given).judge_steps or JUDGE_STEPS,
         measure_ranges=True,
         keep_judges=out,
         progress=progress,

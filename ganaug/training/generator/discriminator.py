@@ -43,13 +43,23 @@ class Discriminator(nn.Module):
         num_classes: 0 without classes.
         spectral: normalise every weight by its largest singular value.
 
+        reads_classes: also give logits of the classes (Odena et al., "Conditional Image Synthesis with Auxiliary
+            Classifier GANs", ICML 2017).
+
     Shape:
         - input: images ``(N, channels, H, W)`` in [-1, 1]; labels ``(N,)`` int64, or None
-        - output: ``(N,)`` scores, higher for images taken for real ones
+        - output: ``(N,)`` scores, higher for images taken for real ones, and ``(N, num_classes)`` logits, or None
     """
 
     def __init__(
-        self, channels: int, widths: Sequence[int], downs: Sequence[bool], num_classes: int, *, spectral: bool = True
+        self,
+        channels: int,
+        widths: Sequence[int],
+        downs: Sequence[bool],
+        num_classes: int,
+        *,
+        spectral: bool = True,
+        reads_classes: bool = False,
     ) -> None:
         super().__init__()
         normalise: Normalise = spectral_norm if spectral else _as_it_is
@@ -63,12 +73,15 @@ class Discriminator(nn.Module):
         self.score = normalise(nn.Linear(widths[-1], 1))
         self.embedding = normalise(nn.Embedding(num_classes, widths[-1])) if num_classes else None
 
-    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        features = F.relu(self.blocks(images)).sum((2, 3))
+        self.reader = nn.Linear(widths[-1], num_classes) if reads_classes and num_classes else None
+
+    def forward(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        maps = F.relu(self.blocks(images))
+        features = maps.sum((2, 3))
         score: Tensor = self.score(features).squeeze(1)
         if self.embedding is not None:
             score = score + (self.embedding(labels) * features).sum(1)
-        return score
+        return score, None if self.reader is None else self.reader(maps.mean((2, 3)))
 
 
 def _as_it_is(layer: nn.Module) -> nn.Module:

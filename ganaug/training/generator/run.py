@@ -66,6 +66,7 @@ class Run:
                 networks.discriminator_downs,
                 generator.num_classes,
                 spectral=settings.loss == "hinge",
+                reads_classes=settings.class_weight > 0,
             )
         generator, discriminator = in_channels_last(generator.to(device)), in_channels_last(discriminator.to(device))
         betas = (settings.beta1, settings.beta2)

@@ -40,6 +40,12 @@ class GeneratorSettings(Settings):
         "R3GAN's",
     )
     gradient_penalty: float = setting(1.0, "gamma of the relativistic loss's two penalties", least=0)
+    class_weight: float = setting(
+        0.0,
+        "of the cross-entropy by which the discriminator learns to read classes off real images, and the generator "
+        "to have them read rightly",
+        least=0,
+    )
     diffaugment: bool = setting(True, "both networks see images of other colours, moved and cut; for few images")
     flips: Literal["auto", "on", "off"] = setting(
         "auto", "mirror real images; auto: off where a classifier tells mirrored images from others, as of characters"

@@ -41,6 +41,11 @@ def relativistic_loss(higher: Tensor, lower: Tensor) -> Tensor:
     return F.softplus(lower - higher).mean()
 
 
+def misread(logits: Tensor | None, labels: Tensor | None) -> Tensor | float:
+    """Cross-entropy of the classes of the first ``len(labels)`` images; 0 where none are read."""
+    return 0.0 if logits is None or labels is None else F.cross_entropy(logits[: len(labels)].float(), labels)
+
+
 def squared_gradient(scores: Tensor, images: Tensor) -> Tensor:
     """The mean of ||dD/dx||^2: R1 of real images, R2 of drawn ones (Mescheder et al., ICML 2018)."""
     [gradient] = torch.autograd.grad(scores.sum(), images, create_graph=True)
@@ -91,11 +96,12 @@ def take_step(
     latents, labels = _draw(generator, real, rng, settings)
     discriminator.requires_grad_(False)
     with autocast(generator.device, settings.precision):
-        scores = discriminator(view(generator(latents, labels).float()), labels).float()
+        scores, logits = discriminator(view(generator(latents, labels).float()), labels)
         if settings.loss == "hinge":
-            generator_loss = hinge_generator_loss(scores)
+            generator_loss = hinge_generator_loss(scores.float())
         else:
-            generator_loss = relativistic_loss(scores, discriminator(view(real.images), real.labels).float())
+            generator_loss = relativistic_loss(scores.float(), discriminator(view(real.images), real.labels)[0].float())
+        generator_loss = generator_loss + settings.class_weight * misread(logits, labels)
     _descend(players.generator_optimizer, generator, generator_loss, average_gradients)
     discriminator.requires_grad_(True)
     return torch.stack([discriminator_loss.detach(), generator_loss.detach()])
@@ -107,15 +113,17 @@ def _discriminator_loss(
     if settings.loss == "hinge":
         labels = None if real.labels is None or fake.labels is None else torch.cat([real.labels, fake.labels])
         with autocast(real.images.device, settings.precision):
-            scores = discriminator(view(torch.cat([real.images, fake.images])), labels)
-        return hinge_discriminator_loss(*scores.float().chunk(2))
+            scores, logits = discriminator(view(torch.cat([real.images, fake.images])), labels)
+        loss = hinge_discriminator_loss(*scores.float().chunk(2))
+        return loss + settings.class_weight * misread(logits, real.labels)
     seen = [view(each.images).detach().requires_grad_() for each in (real, fake)]
     with autocast(real.images.device, settings.precision):
-        of_real, of_fake = (
-            discriminator(images, each.labels).float() for images, each in zip(seen, (real, fake), strict=True)
+        (of_real, logits), (of_fake, _) = (
+            discriminator(images, each.labels) for images, each in zip(seen, (real, fake), strict=True)
         )
-    penalty = squared_gradient(of_real, seen[0]) + squared_gradient(of_fake, seen[1])
-    return relativistic_loss(of_real, of_fake) + settings.gradient_penalty / 2 * penalty
+    penalty = squared_gradient(of_real.float(), seen[0]) + squared_gradient(of_fake.float(), seen[1])
+    loss = relativistic_loss(of_real.float(), of_fake.float()) + settings.gradient_penalty / 2 * penalty
+    return loss + settings.class_weight * misread(logits, real.labels)
 
 
 def _draw(

@@ -88,8 +88,9 @@ def test_images_of_other_sizes_are_fitted_to_the_size_asked_for(photos, tmp_path
 
 @pytest.mark.parametrize("loss", ["hinge", "relativistic"])
 @pytest.mark.parametrize("diffaugment", [True, False])
-def test_both_networks_learn_from_either_loss(photos, tmp_path, loss, diffaugment):
-    few = {**SETTINGS, "iterations": 1, "loss": loss, "diffaugment": diffaugment}
+@pytest.mark.parametrize("class_weight", [0.0, 0.5])
+def test_both_networks_learn_from_either_loss(photos, tmp_path, loss, diffaugment, class_weight):
+    few = {**SETTINGS, "iterations": 1, "loss": loss, "diffaugment": diffaugment, "class_weight": class_weight}
     first = train_generator(photos, out=tmp_path / "first", **few).generator
     second = train_generator(photos, out=tmp_path / "second", **{**few, "iterations": 4}).generator
     moved = [not torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)]

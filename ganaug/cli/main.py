@@ -32,7 +32,7 @@ RESUMES = "go on with --resume, if OUT holds a checkpoint."
 
 COMMANDS = {
     "demo": Entry("ganaug.cli.demo", "See the whole job on bundled digits in a few minutes."),
-    "build": Entry("ganaug.cli.build", "From a folder of photographs to a pack: all of the steps below.", GOES_ON),
+    "build": Entry("ganaug.cli.build", "From a folder of photographs to a pack.", GOES_ON),
     "train": Entry("ganaug.cli.train", "Discover directions of a generator; write a pack."),
     "train-generator": Entry(
         "ganaug.cli.train_generator", "Train a generator on a folder of images, to begin with.", RESUMES

@@ -13,7 +13,7 @@ import torch
 
 from ganaug.data import kind_of_images
 from ganaug.devices import default_device, own_defaults
-from ganaug.errors import BuildError, FileError, Interrupted, PackError, SettingsError
+from ganaug.errors import BuildError, EvaluationError, FileError, Interrupted, SettingsError
 from ganaug.evaluation import EvaluationReport, Progress, evaluate
 from ganaug.files import read_json, write_json
 from ganaug.folders import OnError, image_files
@@ -99,6 +99,7 @@ def build(
     out, target = Path(out), default_device(device)
     known = identity(images, size, minutes, chosen)
     shared: dict[str, Any] = {"device": target, "show_progress": show_progress}
+    # Each step reads what the one before has written, so that it does the same in a process of its own.
     with _alone_in(out), _explained(steps := _Steps(out, known, say or (lambda text: None))):
         with steps.step("generator", f"Training a generator on {images}") as wanted:
             if wanted:
@@ -116,9 +117,9 @@ def build(
         with steps.step("directions", "Discovering directions") as wanted:
             if wanted:
                 steps.keep_words("directions", _discover(out, steps, minutes, chosen["directions"], shared))
-        pack = DirectionPack.from_pretrained(out)
         with steps.step("encoder", "Training an encoder") as wanted:
             if wanted:
+                pack = DirectionPack.from_pretrained(out)
                 if not pack.has_encoder:
                     pack = _encode(pack, images, out, steps, minutes, chosen["encoder"], shared, on_error)
                 steps.keep_words("encoder", encoder_words(pack))
@@ -126,14 +127,14 @@ def build(
         with steps.step("evaluation", "Measuring every direction") as wanted:
             if wanted:
                 try:
-                    report = _evaluate(pack, images, out, chosen["generator"], shared)
+                    report = _evaluate(DirectionPack.from_pretrained(out), images, out, chosen["generator"], shared)
                     steps.keep_words("evaluation", _report_words(report))
-                except PackError as error:  # the generator draws nothing that a judge reads
+                except EvaluationError as error:  # the generator draws nothing that a judge reads
                     steps.keep_words("evaluation", [f"No safe range could be measured: {error}"])
         with steps.step("page", "Drawing a page") as wanted:
             if wanted:
-                write_page(pack, out / PAGE, images=images, check_domain=False)
-    return Built(pack, report, dict(steps.plan["seconds"]), steps.words())
+                write_page(DirectionPack.from_pretrained(out), out / PAGE, images=images, check_domain=False)
+    return Built(DirectionPack.from_pretrained(out), report, dict(steps.plan["seconds"]), steps.words())
 
 
 def identity(images: str | Path, size: int | None, minutes: float, settings: Mapping[str, Any]) -> dict[str, Any]:

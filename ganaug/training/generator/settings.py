@@ -41,7 +41,7 @@ class GeneratorSettings(Settings):
     )
     gradient_penalty: float = setting(1.0, "gamma of the relativistic loss's two penalties", least=0)
     class_weight: float = setting(
-        0.0,
+        0.2,
         "of the cross-entropy by which the discriminator learns to read classes off real images, and the generator "
         "to have them read rightly",
         least=0,

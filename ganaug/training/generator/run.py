@@ -96,6 +96,7 @@ class Run:
             self._real(),
             self.settings,
             seeds=(self.settings.seed, 1, self.iteration, self.rank),
+            penalised=self.iteration % self.settings.penalty_every == 0,
             average_gradients=self._average_gradients,
         )
         self.average.update_parameters(self.players.generator)

@@ -34,12 +34,13 @@ class GeneratorSettings(Settings):
     labels: Literal["use", "ignore"] = setting("use", "ignore: an unconditional generator of images that have classes")
     latent_dim: int = setting(64, "length of a latent")
     width: int = setting(96, "feature maps of the widest layers", least=8)
-    loss: Literal["hinge", "relativistic"] = setting(
-        "hinge",
-        "hinge: with spectral normalisation, SN-GAN's; relativistic: with gradient penalties on real and drawn images, "
-        "R3GAN's",
+    loss: Literal["relativistic", "hinge"] = setting(
+        "relativistic",
+        "relativistic: with gradient penalties on real and drawn images, R3GAN's; hinge: with spectral normalisation, "
+        "SN-GAN's",
     )
     gradient_penalty: float = setting(1.0, "gamma of the relativistic loss's two penalties", least=0)
+    penalty_every: int = setting(1, "iterations between penalties, each so many times as strong; fewer are quicker")
     class_weight: float = setting(
         0.2,
         "of the cross-entropy by which the discriminator learns to read classes off real images, and the generator "
@@ -50,7 +51,7 @@ class GeneratorSettings(Settings):
     flips: Literal["auto", "on", "off"] = setting(
         "auto", "mirror real images; auto: off where a classifier tells mirrored images from others, as of characters"
     )
-    generator_lr: float = setting(2e-4, "Adam's learning rate of the generator")
+    generator_lr: float = setting(4e-4, "Adam's learning rate of the generator")
     discriminator_lr: float = setting(4e-4, "Adam's learning rate of the discriminator")
     beta1: float = setting(0.0, "Adam's", least=0, most=0.999)
     beta2: float = setting(0.9, "Adam's", least=0, most=0.9999)

@@ -67,6 +67,7 @@ def take_step(
     settings: GeneratorSettings,
     *,
     seeds: tuple[int, ...],
+    penalised: bool = True,
     average_gradients: Callable[[nn.Module], None],
 ) -> Tensor:
     """One step of the discriminator, then one of the generator.
@@ -74,6 +75,7 @@ def take_step(
     Args:
         real: as many images as are drawn, where the networks are.
         seeds: of all the step's draws, which depend on nothing else.
+        penalised: with the relativistic loss's gradient penalties (lazy regularisation: Karras et al., CVPR 2020).
         average_gradients: called with a network whose gradients are complete, before its optimiser takes them.
 
     Returns:
@@ -89,7 +91,7 @@ def take_step(
     latents, labels = _draw(generator, real, rng, settings)
     with torch.no_grad(), autocast(generator.device, settings.precision):
         fake = generator(latents, labels)
-    discriminator_loss = _discriminator_loss(discriminator, real, Real(fake.float(), labels), view, settings)
+    discriminator_loss = _discriminator_loss(discriminator, real, Real(fake.float(), labels), view, settings, penalised)
     _descend(players.discriminator_optimizer, discriminator, discriminator_loss, average_gradients)
 
     # The generator.
@@ -108,7 +110,7 @@ def take_step(
 
 
 def _discriminator_loss(
-    discriminator: nn.Module, real: Real, fake: Real, view: View, settings: GeneratorSettings
+    discriminator: nn.Module, real: Real, fake: Real, view: View, settings: GeneratorSettings, penalised: bool
 ) -> Tensor:
     if settings.loss == "hinge":
         labels = None if real.labels is None or fake.labels is None else torch.cat([real.labels, fake.labels])
@@ -116,13 +118,15 @@ def _discriminator_loss(
             scores, logits = discriminator(view(torch.cat([real.images, fake.images])), labels)
         loss = hinge_discriminator_loss(*scores.float().chunk(2))
         return loss + settings.class_weight * misread(logits, real.labels)
-    seen = [view(each.images).detach().requires_grad_() for each in (real, fake)]
+    seen = [view(each.images).detach().requires_grad_(penalised) for each in (real, fake)]
     with autocast(real.images.device, settings.precision):
         (of_real, logits), (of_fake, _) = (
             discriminator(images, each.labels) for images, each in zip(seen, (real, fake), strict=True)
         )
-    penalty = squared_gradient(of_real.float(), seen[0]) + squared_gradient(of_fake.float(), seen[1])
-    loss = relativistic_loss(of_real.float(), of_fake.float()) + settings.gradient_penalty / 2 * penalty
+    loss = relativistic_loss(of_real.float(), of_fake.float())
+    if penalised:
+        penalty = squared_gradient(of_real.float(), seen[0]) + squared_gradient(of_fake.float(), seen[1])
+        loss = loss + settings.penalty_every * settings.gradient_penalty / 2 * penalty
     return loss + settings.class_weight * misread(logits, real.labels)
 
 

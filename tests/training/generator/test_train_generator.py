@@ -113,6 +113,25 @@ def test_it_learns_what_the_images_of_each_class_look_like(tmp_path, loss):
     assert shades[0] < -0.35 and shades[1] > 0.35, "dark is -0.69 and light 0.65"
 
 
+def test_penalties_now_and_then_are_another_training_and_the_first_step_the_same(photos, tmp_path):
+    of = {
+        (every, count): train_generator(
+            *(photos,),
+            out=tmp_path / f"{every}-{count}",
+            **{
+                **SETTINGS,
+                "loss": "relativistic",
+                "penalty_every": every,
+                "gradient_penalty": 8 / every,
+                "iterations": count,
+            },
+        ).generator.weights_sha256()
+        for every in (1, 2)
+        for count in (1, 4)
+    }
+    assert of[1, 1] == of[2, 1] and of[1, 4] != of[2, 4]
+
+
 def test_large_folders_are_streamed_to_the_same_generator(photos, tmp_path, monkeypatch):
     held = train_generator(photos, out=tmp_path / "held", **SETTINGS).generator
     monkeypatch.setattr(streams, "HELD", 1000)

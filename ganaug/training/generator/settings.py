@@ -34,10 +34,10 @@ class GeneratorSettings(Settings):
     labels: Literal["use", "ignore"] = setting("use", "ignore: an unconditional generator of images that have classes")
     latent_dim: int = setting(64, "length of a latent")
     width: int = setting(96, "feature maps of the widest layers", least=8)
-    loss: Literal["relativistic", "hinge"] = setting(
-        "relativistic",
-        "relativistic: with gradient penalties on real and drawn images, R3GAN's; hinge: with spectral normalisation, "
-        "SN-GAN's",
+    loss: Literal["hinge", "relativistic"] = setting(
+        "hinge",
+        "hinge: with spectral normalisation, SN-GAN's; relativistic: with gradient penalties on real and drawn images, "
+        "R3GAN's",
     )
     gradient_penalty: float = setting(1.0, "gamma of the relativistic loss's two penalties", least=0)
     penalty_every: int = setting(1, "iterations between penalties, each so many times as strong; fewer are quicker")

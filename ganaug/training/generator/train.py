@@ -70,8 +70,8 @@ def train_generator(
     **settings: Any,
 ) -> Trained:
     """Train a generator on images: SN-GAN's networks (Miyato et al., ICLR 2018), class-conditional where there are
-    classes (Miyato & Koyama, ICLR 2018; Odena et al., ICML 2017), by default with R3GAN's loss (Huang et al., NeurIPS
-    2024), with differentiable augmentation (Zhao et al., NeurIPS 2020) and averaged weights (Yazici et al., ICLR 2019).
+    classes (Miyato & Koyama, ICLR 2018; Odena et al., ICML 2017), with its hinge loss or R3GAN's (Huang et al., NeurIPS
+    2024), differentiable augmentation (Zhao et al., NeurIPS 2020) and averaged weights (Yazici et al., ICLR 2019).
 
     Its classes are the subfolders, whose names it keeps; images in one folder make it unconditional. Grey or colour is
     told from the images. One image in five is held out, unless the folder has parts ``train`` and ``test``. The same

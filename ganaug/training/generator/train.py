@@ -22,6 +22,7 @@ from ganaug.folders import OnError
 from ganaug.gallery import samples_sheet
 from ganaug.generators import SNGAN
 from ganaug.locks import replacing
+from ganaug.ranks import Ranks
 from ganaug.training.discovery.checkpoint import RunFiles, damaged
 from ganaug.training.discovery.distributed import any_process, rank_and_size, wait_for_all
 from ganaug.training.discovery.interruptions import stop_between_steps
@@ -41,8 +42,6 @@ LEAST = 4
 SHEET = "samples.png"
 TRIED = 8
 """Iterations that are timed, after as many that are not, to plan a run of so many minutes."""
-KEPT_FOR_THE_END = 0.06
-"""Share of the minutes in which the finished generator is looked at."""
 
 
 class Trained(NamedTuple):
@@ -126,7 +125,8 @@ def train_generator(
     )
     mirrored = chosen.flips == "on"
     if chosen.flips == "auto" and not resume:
-        mirrored = handedness(training.images, test.images, seed=chosen.seed, device=target) < TOLD
+        told = handedness(training.images, test.images, seed=chosen.seed, device=target)
+        mirrored = Ranks(*rank_and_size()).gathered(told)[0] < TOLD
     yardstick = _yardstick(training, test, class_names, chosen, target, show_progress)
 
     def new_run(chosen: GeneratorSettings, mirrored: bool) -> Run:
@@ -142,8 +142,9 @@ def train_generator(
             except (ValueError, RuntimeError, KeyError) as error:
                 raise damaged(files.checkpoint, error) from error
         elif minutes is not None:
-            left = 60 * minutes * (1 - KEPT_FOR_THE_END) - (time.monotonic() - began)
-            run = new_run(replace(chosen, iterations=_iterations_in(left, run)), mirrored)
+            left = 60 * minutes - (time.monotonic() - began) - (LOOKS + 2) * _seconds_of_a_look(run, yardstick)
+            [planned, *_] = Ranks(run.rank, run.size).gathered(_iterations_in(left, run))
+            run = new_run(replace(chosen, iterations=planned), mirrored)
         wait_for_all(run.device)  # no process writes before all have looked
         with files.written_alone(by_this_process=run.rank == 0):
             look = _Looks(run, files, class_names, yardstick)
@@ -291,6 +292,15 @@ def _planned(state: Mapping[str, Any], files: RunFiles) -> int:
     if type(iterations) is not int or not 1 <= iterations < 10**9:
         raise damaged(files.checkpoint, f"iterations should be a whole number, found {iterations!r:.50}")
     return iterations
+
+
+def _seconds_of_a_look(run: Run, yardstick: Yardstick | None) -> float:
+    """How long the generator is looked at, once; the last look, of twice as many samples, counts as two."""
+    if yardstick is None:
+        return 0.0
+    began = time.monotonic()
+    yardstick.measure(run.result(), samples=LOOKED_AT)
+    return time.monotonic() - began
 
 
 def _iterations_in(seconds: float, run: Run) -> int:

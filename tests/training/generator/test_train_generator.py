@@ -304,8 +304,10 @@ def test_a_thousand_classes(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_generator(photos, tmp_path):
-    words = [f"{key}={value}" for key, value in SETTINGS.items() if key not in ("device", "show_progress", "log_every")]
+@pytest.mark.parametrize("planned", [["iterations=6"], ["--minutes", "0.2"]], ids=["iterations", "minutes"])
+def test_two_processes_train_one_generator(photos, tmp_path, planned):
+    left_out = ("device", "show_progress", "log_every", "iterations", "flips")
+    words = [*planned, *(f"{key}={value}" for key, value in SETTINGS.items() if key not in left_out)]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*torchrun, "-m", "ganaug", "train-generator", photos, "--out", tmp_path / "out", "--device", "cpu"]
     done = subprocess.run(

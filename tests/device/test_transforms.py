@@ -72,7 +72,7 @@ def test_latent_shift_does_there_what_it_does_here_and_waits_once(
     pack = copy.copy(inverting_pack)
     pack._generator, pack._encoder, pack._replicas = *networks, {}
     options = {"direction": "background", **options}
-    shift = LatentShift(pack=pack, p=0.6, return_params=True, **options)
+    shift = LatentShift(pack=pack, p=0.6, dtype="float32", return_params=True, **options)
     here = SAMPLES[sample](images, labels)
     torch.manual_seed(3)
     expected = shift(here)
@@ -117,7 +117,7 @@ def test_what_is_refused_here_is_refused_there_in_the_same_words(inverting_pack,
 
 
 def test_kornia_transforms_shift_there_what_they_shift_here(inverting_pack, device, images):
-    shift = RandomLatentShift("any", pack=inverting_pack, p=0.7)
+    shift = RandomLatentShift("any", pack=inverting_pack, p=0.7, dtype="float32")
     torch.manual_seed(1)
     expected = shift(images / 255)
     torch.manual_seed(1)
@@ -128,7 +128,7 @@ def test_kornia_transforms_shift_there_what_they_shift_here(inverting_pack, devi
 
 def test_a_bank_built_there_is_the_one_built_here_and_serves_there(pack, device, images, labels, tmp_path):
     for name, where in (("here", "cpu"), ("there", device)):
-        LatentBank.build(pack, "any", 40, tmp_path / name, device=where, show_progress=False)
+        LatentBank.build(pack, "any", 40, tmp_path / name, device=where, dtype="float32", show_progress=False)
     assert (tmp_path / "here").read_bytes() == (tmp_path / "there").read_bytes()
     shift = LatentShift(bank=tmp_path / "there", p=0.5)
     torch.manual_seed(0)
@@ -155,7 +155,7 @@ def test_folders_are_inverted_and_augmented_there_as_here(inverting_pack, device
             Image.fromarray(image.permute(1, 2, 0).numpy()).save(place / f"{k}.png")
     found = []
     for name, where in (("here", "cpu"), ("there", device)):
-        options = {"pack": inverting_pack, "device": where, "classes": [], "show_progress": False}
+        options = {"pack": inverting_pack, "dtype": "float32", "device": where, "classes": [], "show_progress": False}
         augment_folder(tmp_path / name, tmp_path / f"out {name}", "background", **options)
         pictures = [np.asarray(Image.open(file)) for file in sorted((tmp_path / f"out {name}").rglob("*.png"))]
         invert_folder(tmp_path / name, **options)

@@ -14,6 +14,11 @@ WRITES = {
         ["pack/mine.txt", "discovered.png", "background.png", *(f"pack/{f}" for f in PACK)],
     ),
     "train": ("--generator gen --out OUT method=random num_directions=2", PACK),
+    "train-generator": (
+        "photos --out OUT iterations=1 judge_steps=0",
+        ["config.json", "generator.safetensors", "README.md", "samples.png", "report.json", "report.txt"],
+    ),
+    "build": ("photos --out OUT", ["mine.txt", "config.json", "build.json"]),
     "show": ("pack --out OUT --seeds 1", ["index.html", "direction_000.png", "direction_002.png"]),
     "convert": ("checkpoint.pt --out OUT", ["config.json", "generator.safetensors"]),
     "bank": ("pack OUT/b --direction 0 --size 2", ["b", "b.part"]),

@@ -169,7 +169,7 @@ def test_a_pack_of_directions_in_fine_layers_leaves_coarse_ones_as_they_are(tmp_
 
             module.register_forward_hook(note)
     images = torch.rand(2, 3, 16, 16)
-    shifted = LatentShift(0, pack=pack, p=1.0, magnitude=3.0)(images)
+    shifted = LatentShift(0, pack=pack, p=1.0, magnitude=3.0, dtype="float32")(images)
     assert (shifted - images).abs().max() > 0.01
     coarse = ("blocks.0.layers.0", "blocks.0.to_rgb", "blocks.1.layers.0", "blocks.1.layers.1")
     assert {name for name, change in changes.items() if change == 0} == {

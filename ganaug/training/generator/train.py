@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -26,7 +27,7 @@ from ganaug.ranks import Ranks
 from ganaug.training.discovery.checkpoint import RunFiles, damaged
 from ganaug.training.discovery.distributed import any_process, rank_and_size, wait_for_all
 from ganaug.training.discovery.interruptions import stop_between_steps
-from ganaug.training.generator.card import write_card
+from ganaug.training.generator.card import CARD, write_card
 from ganaug.training.generator.flips import TOLD, handedness
 from ganaug.training.generator.run import Run
 from ganaug.training.generator.settings import SIZES, GeneratorSettings, networks_for
@@ -40,6 +41,7 @@ LOOKED_AT = 500
 LEAST = 4
 """Images on each side of the split, without which nothing is measured."""
 SHEET = "samples.png"
+WRITTEN = ("config.json", "generator.safetensors", CARD, SHEET, "report.json", "report.txt")
 TRIED = 8
 """Iterations that are timed, after as many that are not, to plan a run of so many minutes."""
 
@@ -274,10 +276,8 @@ def _check(minutes: float | None, settings: Mapping[str, Any], log_every: int) -
 
 
 def _check_place(out: Path, resume: bool) -> None:
-    if not resume and (there := [name for name in ("config.json", "generator.safetensors") if (out / name).exists()]):
-        raise GeneratorTrainingError(
-            f"{out} holds {there[0]}, a pack's or a generator's. Choose another folder, or delete it."
-        )
+    if not resume and (there := [name for name in WRITTEN if os.path.lexists(out / name)]):
+        raise GeneratorTrainingError(f"{out} holds {there[0]} already. Choose another folder, or move it away.")
 
 
 def _size(asked: int | None, side: int, networks: Mapping[str, Any] | None) -> int:

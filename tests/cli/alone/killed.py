@@ -109,8 +109,20 @@ def check_whole(folder):
             Generator.from_pretrained(place)
 
 
+KILLED_ELSEWHERE = {
+    "train-generator": "tests/training/generator/test_train_generator.py",
+    "build": "tests/training/test_build.py",
+}
+
+
 def test_nothing_that_writes_is_forgotten():
-    assert {name.split()[0] for name in COMMANDS} >= set(ALL_COMMANDS) - {"packs", "check", "push", "describe"}
+    assert {name.split()[0] for name in COMMANDS} >= set(ALL_COMMANDS) - {
+        *KILLED_ELSEWHERE,
+        "packs",
+        "check",
+        "push",
+        "describe",
+    }
 
 
 @pytest.mark.parametrize("command", COMMANDS)

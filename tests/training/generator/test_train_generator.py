@@ -257,7 +257,7 @@ def test_a_run_goes_on_with_its_own_settings_and_images_only(photos, tmp_path):
 
 def test_a_generator_or_pack_is_never_overwritten(photos, tmp_path):
     SNGAN(widths=(8, 8, 8, 8)).freeze().save_pretrained(tmp_path / "there")
-    with pytest.raises(GeneratorTrainingError, match=r"holds config\.json, a pack's or a generator's"):
+    with pytest.raises(GeneratorTrainingError, match=r"holds config\.json already"):
         train_generator(photos, out=tmp_path / "there", **SETTINGS)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ganaug.cli.options import DEVICE, NEW_FOLDER, ON_ERROR, SETTINGS, Number, check_images
+from ganaug.cli.options import DEVICE, NEW_FOLDER, ON_ERROR, SETTINGS, SIZE, Number, check_images
 from ganaug.folders import OnError
 from ganaug.settings import parse_settings
 from ganaug.training import build as build_pack
@@ -16,11 +16,7 @@ from ganaug.training import build as build_pack
 @click.argument("photos")
 @SETTINGS
 @click.option("--out", type=NEW_FOLDER, required=True, help="The pack's folder.")
-@click.option(
-    "--size",
-    type=click.Choice(["32", "64", "128"]),
-    help="Pixels of a side.  [default: the largest of 32 and 64 that PHOTOS have]",
-)
+@SIZE
 @click.option(
     "--minutes", type=Number(min=0, min_open=True), default=60, show_default=True, help="Planned for all of it."
 )
@@ -30,7 +26,7 @@ def build(
     photos: str,
     settings: tuple[str, ...],
     out: Path,
-    size: str | None,
+    size: int | None,
     minutes: float,
     on_error: OnError,
     device: str | None,
@@ -47,7 +43,7 @@ def build(
     built = build_pack(
         photos,
         out=out,
-        size=None if size is None else int(size),
+        size=size,
         minutes=minutes,
         on_error=on_error,
         device=device,

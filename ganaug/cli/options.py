@@ -202,6 +202,12 @@ CHECK_DOMAIN = click.option(
     default=True,
     help="Refuse images of another kind than the pack's.  [default: on]",
 )
+SIZE = click.option(
+    "--size",
+    type=click.Choice(["32", "64", "128"]),
+    callback=lambda ctx, parameter, text: None if text is None else int(text),
+    help="Pixels of a side.  [default: the largest of 32 and 64 that PHOTOS have]",
+)
 SETTINGS = click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 WRITE = click.option("--write", is_flag=True, help="Write the figures into the pack's folder.")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ganaug.cli.options import DEVICE, NEW_FOLDER, ON_ERROR, SETTINGS, Number, check_images
+from ganaug.cli.options import DEVICE, NEW_FOLDER, ON_ERROR, SETTINGS, SIZE, Number, check_images
 from ganaug.folders import OnError
 from ganaug.settings import parse_settings, settings_help
 from ganaug.training import GeneratorSettings, read_generator_recipe
@@ -31,11 +31,7 @@ processes: torchrun --nproc-per-node N -m ganaug train-generator ... The setting
 @click.argument("photos")
 @SETTINGS
 @click.option("--out", type=NEW_FOLDER, required=True, help="Folder for the generator, samples.png and checkpoint.pt.")
-@click.option(
-    "--size",
-    type=click.Choice(["32", "64", "128"]),
-    help="Pixels of a side.  [default: the largest of 32 and 64 that PHOTOS have]",
-)
+@SIZE
 @click.option("--minutes", type=Number(min=0, min_open=True), help="Plan the iterations for so much time.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option(
@@ -47,7 +43,7 @@ def train_generator(
     photos: str,
     settings: tuple[str, ...],
     out: Path,
-    size: str | None,
+    size: int | None,
     minutes: float | None,
     resume: bool,
     recipe: Path | None,
@@ -60,7 +56,7 @@ def train_generator(
         trained = train(
             photos,
             out=out,
-            size=None if size is None else int(size),
+            size=size,
             minutes=minutes,
             resume=resume,
             on_error=on_error,

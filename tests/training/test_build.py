@@ -1,13 +1,13 @@
 """From a folder of images to a pack."""
 
 import json
-import multiprocessing
 import random
 import time
 
 import numpy as np
 import pytest
 import torch
+from killable import start
 from PIL import Image
 
 from ganaug import transforms
@@ -88,23 +88,14 @@ def run(photos, out):
     build(photos, out=out, **GOOD)
 
 
-def start(photos, folder):
-    # A server of its own forks: in this process other tests may have started autograd's threads.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "ganaug.generators", "ganaug.training"])
-    process = context.Process(target=run, args=(photos, folder))
-    process.start()
-    return process
-
-
 def test_killed_in_every_step_it_ends_with_the_same_files(photos, tmp_path):
-    whole = start(photos, tmp_path / "out")
+    whole = start(run, photos, tmp_path / "out")
     whole.join(400)
     assert whole.exitcode == 0
     (tmp_path / "out").rename(tmp_path / "whole")  # the card and the page name their folder
     moments = random.Random(0)
     for step in STEPS:
-        process = start(photos, tmp_path / "out")
+        process = start(run, photos, tmp_path / "out")
         plan = tmp_path / "out" / "build.json"
         before = STEPS[: STEPS.index(step)]
         while process.is_alive() and not (
@@ -114,7 +105,7 @@ def test_killed_in_every_step_it_ends_with_the_same_files(photos, tmp_path):
         time.sleep(moments.uniform(0.05, 0.6))
         process.kill()
         process.join()
-    last = start(photos, tmp_path / "out")
+    last = start(run, photos, tmp_path / "out")
     last.join(400)
     assert last.exitcode == 0
     whole_files, broken_files = contents(tmp_path / "whole"), contents(tmp_path / "out")

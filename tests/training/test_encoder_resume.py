@@ -1,6 +1,5 @@
 """Encoders whose training was stopped, killed or fed from disk: the same encoder as that of an unbroken one."""
 
-import multiprocessing
 import random
 import signal
 import threading
@@ -8,6 +7,7 @@ import time
 
 import pytest
 import torch
+from killable import start
 from PIL import Image
 
 from ganaug.errors import EncoderTrainingError, Interrupted
@@ -50,31 +50,23 @@ def trained(out, files, *, steps=400):
     encoder.save_weights(out / "result.safetensors")
 
 
-def start(out, files):
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "ganaug.generators", "ganaug.training"])
-    process = context.Process(target=trained, args=(out, files))
-    process.start()
-    return process
-
-
 @pytest.mark.slow
 def test_a_training_killed_ten_times_at_random_ends_bit_for_bit_as_the_unbroken_one(tmp_path, files):
-    start(tmp_path / "first", files).kill()  # the server itself takes a while to start
+    start(trained, tmp_path / "first", files).kill()  # the server itself takes a while to start
     began = time.monotonic()
-    whole = start(tmp_path / "whole", files)
+    whole = start(trained, tmp_path / "whole", files)
     whole.join(240)
     assert whole.exitcode == 0
     longest, moments, reached = max(0.2, (time.monotonic() - began) / 8), random.Random(0), set()
     for _ in range(10):
-        process = start(tmp_path / "broken", files)
+        process = start(trained, tmp_path / "broken", files)
         time.sleep(moments.uniform(0.0, longest))
         process.kill()
         process.join()
         assert process.exitcode == -signal.SIGKILL, "it should not have ended, well or badly, by itself"
         if (tmp_path / "broken" / "checkpoint.pt").exists():
             reached.add(torch.load(tmp_path / "broken" / "checkpoint.pt", weights_only=True)["step"])
-    last = start(tmp_path / "broken", files)
+    last = start(trained, tmp_path / "broken", files)
     last.join(240)
     assert last.exitcode == 0 and len(reached) > 2, "kills fell into different steps"
     whole, broken = ((tmp_path / name / "result.safetensors").read_bytes() for name in ("whole", "broken"))

@@ -1,7 +1,6 @@
 """Kills, full disks and failing devices."""
 
 import json
-import multiprocessing
 import os
 import random
 import resource
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from killable import start
 
 from ganaug.errors import DiscoveryError, SettingsError
 from ganaug.generators import SNGAN
@@ -44,15 +44,6 @@ def run(folder):
     torch.save({"directions": pack.directions, "rca": pack.scores["rca"]}, folder / "result.pt")
 
 
-def start(folder):
-    # A server of its own forks: in this process other tests may have started autograd's threads.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "ganaug.generators", "ganaug.training"])
-    process = context.Process(target=run, args=(folder,))
-    process.start()
-    return process
-
-
 def outcome(folder):
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for row in rows:
@@ -62,16 +53,16 @@ def outcome(folder):
 
 @pytest.mark.slow
 def test_a_run_killed_twenty_times_at_random_ends_bit_for_bit_as_the_unbroken_one(tmp_path):
-    start(tmp_path / "first").kill()  # the server itself takes a while to start
+    start(run, tmp_path / "first").kill()  # the server itself takes a while to start
     began = time.monotonic()
-    whole = start(tmp_path / "whole")
+    whole = start(run, tmp_path / "whole")
     whole.join(240)
     longest = max(0.2, (time.monotonic() - began) / 20)  # on a busy machine steps take longer
     assert whole.exitcode == 0
     moments = random.Random(0)
     kills, reached = 0, set()
     while kills < 20:
-        process = start(tmp_path / "broken")
+        process = start(run, tmp_path / "broken")
         time.sleep(moments.uniform(0.0, longest))
         process.kill()
         process.join()
@@ -79,7 +70,7 @@ def test_a_run_killed_twenty_times_at_random_ends_bit_for_bit_as_the_unbroken_on
         kills += 1
         if (tmp_path / "broken" / "checkpoint.pt").exists():
             reached.add(torch.load(tmp_path / "broken" / "checkpoint.pt", weights_only=True)["step"])
-    last = start(tmp_path / "broken")
+    last = start(run, tmp_path / "broken")
     last.join(240)
     assert last.exitcode == 0 and len(reached) > 2, "kills fell into different steps"
     (result, rows), (broken_result, broken_rows) = outcome(tmp_path / "whole"), outcome(tmp_path / "broken")

@@ -1,7 +1,6 @@
 """Training a generator on a folder of images."""
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -12,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from killable import start
 from PIL import Image
 
 from ganaug import streams
@@ -185,23 +185,14 @@ def run(photos, folder):
     train_generator(photos, out=folder, resume=resume, checkpoint_seconds=0, **{**SETTINGS, "iterations": 100})
 
 
-def start(photos, folder):
-    # A server of its own forks: in this process other tests may have started autograd's threads.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "ganaug.generators", "ganaug.training"])
-    process = context.Process(target=run, args=(photos, folder))
-    process.start()
-    return process
-
-
 @pytest.mark.slow
 def test_killed_ten_times_at_random_it_ends_as_the_unbroken_run(photos, tmp_path):
-    whole = start(photos, tmp_path / "whole")
+    whole = start(run, photos, tmp_path / "whole")
     whole.join(240)
     assert whole.exitcode == 0
     moments, reached = random.Random(0), set()
     for row in sorted(moments.sample(range(48), 10)):
-        process = start(photos, tmp_path / "broken")
+        process = start(run, photos, tmp_path / "broken")
         while process.is_alive() and len(lines_of(tmp_path / "broken")) <= row:
             time.sleep(0.002)
         time.sleep(moments.uniform(0, 0.02))
@@ -209,7 +200,7 @@ def test_killed_ten_times_at_random_it_ends_as_the_unbroken_run(photos, tmp_path
         process.join()
         assert process.exitcode == -signal.SIGKILL, "it should not have ended, well or badly, by itself"
         reached.add(torch.load(tmp_path / "broken" / "checkpoint.pt", weights_only=True)["step"])
-    last = start(photos, tmp_path / "broken")
+    last = start(run, photos, tmp_path / "broken")
     last.join(240)
     assert last.exitcode == 0 and len(reached) > 5, "kills fell into different steps"
     assert weights(tmp_path / "whole") == weights(tmp_path / "broken")

@@ -193,7 +193,9 @@ def kind_of_images(images: str | Path, *, most: int = 64) -> Kind:
     """
     if (built_in := _built_in(images)) is not None:
         data = read_dataset(*built_in, train=False)
-        return Kind(data.images.shape[1], data.images.shape[-1], [str(label) for label in range(10)])
+        return Kind(
+            data.images.shape[1], data.images.shape[-1], [str(label) for label in range(int(data.labels.max()) + 1)]
+        )
     root = checked_folder(images)
     part = _part(root, train=True)
     files = image_files(root if part is None else part)

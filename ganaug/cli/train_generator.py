@@ -8,10 +8,10 @@ import click
 
 from ganaug.cli.options import DEVICE, NEW_FOLDER, ON_ERROR, SETTINGS, SIZE, Number, check_images
 from ganaug.folders import OnError
+from ganaug.ranks import process_group, rank_and_size
 from ganaug.settings import parse_settings, settings_help
 from ganaug.training import GeneratorSettings, read_generator_recipe
 from ganaug.training import train_generator as train
-from ganaug.training.discovery.distributed import process_group, rank_and_size
 
 HELP = """Train a generator on PHOTOS, a folder of class subfolders; or NAME:FOLDER, a built-in data set in FOLDER.
 

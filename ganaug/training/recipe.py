@@ -20,10 +20,10 @@ from ganaug.packs import DirectionPack, load_generator
 from ganaug.packs.hub import loadable
 from ganaug.packs.write import check_place
 from ganaug.places import kind_of
+from ganaug.ranks import process_group, rank_and_size
 from ganaug.settings import Settings, parse_settings, read_toml
 from ganaug.swaps import tidy
 from ganaug.training.discovery.discover import discover
-from ganaug.training.discovery.distributed import process_group, rank_and_size
 from ganaug.training.encoder import EncoderSettings
 from ganaug.training.methods.registry import METHODS, find_directions, method_settings
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ganaug.errors import DiscoveryError, FileError
+from ganaug.errors import DiscoveryError, FileError, Interrupted, UserError
 from ganaug.files import UNREADABLE
 from ganaug.locks import alone, replacing
 
@@ -163,6 +163,17 @@ def read_checkpoint(
                 )
             raise DiscoveryError(f"{path} belongs to another run: {differing}. {otherwise}")
     return state
+
+
+@contextmanager
+def told_as(kind: type[UserError]) -> Iterator[None]:
+    """What files of a run complain of, as errors of another training than a discovery."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except (DiscoveryError, FileError) as error:
+        raise kind(str(error)) from error
 
 
 def damaged(path: Path | None, reason: object) -> DiscoveryError:

@@ -9,8 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganaug.ranks import process_group as process_group
-from ganaug.ranks import rank_and_size as rank_and_size
+from ganaug.ranks import rank_and_size
 
 
 def averaged(values: Tensor) -> Tensor:

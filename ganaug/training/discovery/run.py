@@ -20,8 +20,9 @@ from ganaug.evaluation import reconstructor_accuracy
 from ganaug.evaluation.judges import ConvNet
 from ganaug.generators import Generator
 from ganaug.packs import DirectionPack
+from ganaug.ranks import rank_and_size
 from ganaug.training.discovery.checkpoint import last_good
-from ganaug.training.discovery.distributed import averaged, rank_and_size, synchronise_batch_norms
+from ganaug.training.discovery.distributed import averaged, synchronise_batch_norms
 from ganaug.training.discovery.matrix import DirectionMatrix
 from ganaug.training.discovery.reconstructor import Reconstructor, default_reconstructor
 from ganaug.training.discovery.settings import DiscoverySettings

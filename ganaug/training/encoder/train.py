@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -12,12 +12,18 @@ import torch
 from tqdm.auto import tqdm
 
 from ganaug.devices import default_device, in_channels_last, own_defaults
-from ganaug.errors import DiscoveryError, EncoderTrainingError, FileError, Interrupted, SettingsError
+from ganaug.errors import EncoderTrainingError, Interrupted, SettingsError
 from ganaug.generators import Encoder, Generator
 from ganaug.generators.module import check_is_generator
 from ganaug.locks import alone, is_scratch
 from ganaug.streams import Images
-from ganaug.training.discovery.checkpoint import CHECKPOINT_FILE, damaged, read_checkpoint, write_checkpoint
+from ganaug.training.discovery.checkpoint import (
+    CHECKPOINT_FILE,
+    damaged,
+    read_checkpoint,
+    told_as,
+    write_checkpoint,
+)
 from ganaug.training.discovery.interruptions import stop_between_steps
 from ganaug.training.encoder.run import EncoderRun, identity
 from ganaug.training.encoder.settings import EncoderSettings
@@ -78,7 +84,7 @@ def train_encoder(
     checkpoint = None if out is None else Path(out) / CHECKPOINT_FILE
     check_resumable(checkpoint, resume=resume)
     generator = in_channels_last(generator.freeze().to(default_device(device)))
-    with closing(EncoderRun(generator, images, chosen)) as run, _as_own_errors():
+    with closing(EncoderRun(generator, images, chosen)) as run, told_as(EncoderTrainingError):
         known = {} if checkpoint is None else identity(generator, images, chosen)
         if resume and checkpoint is not None:
             _go_on(run, checkpoint, known)
@@ -158,17 +164,6 @@ def _alone(checkpoint: Path | None) -> AbstractContextManager[None]:
     except OSError as error:
         raise EncoderTrainingError(f"{checkpoint.parent} can't be made ({error.strerror}).") from error
     return alone(checkpoint)
-
-
-@contextmanager
-def _as_own_errors() -> Iterator[None]:
-    """What discovery's files complain of, as errors of this training."""
-    try:
-        yield
-    except Interrupted:
-        raise
-    except (DiscoveryError, FileError) as error:
-        raise EncoderTrainingError(str(error)) from error
 
 
 def _way_on(checkpoint: Path | None) -> str:

@@ -18,8 +18,9 @@ from ganaug.draws import seeded
 from ganaug.errors import GeneratorTrainingError
 from ganaug.generators import SNGAN
 from ganaug.images import uint8_to_signed
+from ganaug.ranks import rank_and_size
 from ganaug.streams import StreamedImages
-from ganaug.training.discovery.distributed import averaged, rank_and_size
+from ganaug.training.discovery.distributed import averaged
 from ganaug.training.generator.discriminator import Discriminator
 from ganaug.training.generator.settings import GeneratorSettings, Networks
 from ganaug.training.generator.step import Players, Real, take_step

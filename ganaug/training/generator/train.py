@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,15 +16,15 @@ from tqdm.auto import tqdm
 
 from ganaug.data import LabelledImages, kind_of_images, read_images
 from ganaug.devices import default_device, own_defaults
-from ganaug.errors import DiscoveryError, GeneratorTrainingError, Interrupted, SettingsError
+from ganaug.errors import GeneratorTrainingError, Interrupted, SettingsError
 from ganaug.evaluation import QualityReport, Yardstick, prepare_yardstick
 from ganaug.folders import OnError
 from ganaug.gallery import samples_sheet
 from ganaug.generators import SNGAN
 from ganaug.locks import replacing
-from ganaug.ranks import Ranks
-from ganaug.training.discovery.checkpoint import RunFiles, damaged
-from ganaug.training.discovery.distributed import any_process, rank_and_size, wait_for_all
+from ganaug.ranks import Ranks, rank_and_size
+from ganaug.training.discovery.checkpoint import RunFiles, damaged, told_as
+from ganaug.training.discovery.distributed import any_process, wait_for_all
 from ganaug.training.discovery.interruptions import stop_between_steps
 from ganaug.training.generator.card import CARD, write_card
 from ganaug.training.generator.flips import TOLD, handedness
@@ -106,7 +105,7 @@ def train_generator(
     began = time.monotonic()
     chosen = GeneratorSettings.from_mapping(settings)
     _check(minutes, settings, log_every)
-    with _named_errors():
+    with told_as(GeneratorTrainingError):
         files = RunFiles(Path(out), resume=resume)
     _check_place(Path(out), resume)
     target = default_device(device)
@@ -135,7 +134,7 @@ def train_generator(
         return Run(training, built_of, chosen, mirrored=mirrored, device=target)
 
     run = new_run(chosen, mirrored)
-    with _named_errors():
+    with told_as(GeneratorTrainingError):
         if resume:
             state = files.read(run.identity)
             run = new_run(replace(chosen, iterations=_planned(state, files)), state.get("mirrored") is True)
@@ -314,14 +313,3 @@ def _iterations_in(seconds: float, run: Run) -> int:
     run.take_row()
     each = (time.monotonic() - began) / TRIED
     return max(1, int(seconds / each))
-
-
-@contextlib.contextmanager
-def _named_errors() -> Iterator[None]:
-    """What the files of a run say, said of a generator's training."""
-    try:
-        yield
-    except Interrupted:
-        raise
-    except DiscoveryError as error:
-        raise GeneratorTrainingError(str(error)) from error

@@ -116,7 +116,7 @@ def test_a_run_of_two_goes_on_with_two(tmp_path, generator):
         "import sys\n"
         "from ganaug.generators import Generator\n"
         "from ganaug.training import discover\n"
-        "from ganaug.training.discovery.distributed import process_group\n"
+        "from ganaug.ranks import process_group\n"
         f"settings = {SETTINGS!r}\n"
         f"generator = Generator.from_pretrained({str(tmp_path / 'generator')!r})\n"
         "class Enough(Exception): pass\n"

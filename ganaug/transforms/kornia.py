@@ -92,7 +92,6 @@ class RandomLatentShift(IntensityAugmentationBase2D):
         self.flags = {"direction": direction, "magnitude": magnitude, "blend": blend, "num_ops": num_ops}
 
     @own_defaults
-    @own_defaults
     def forward(self, input: Tensor, params: dict[str, Tensor] | None = None, **options: Any) -> Tensor:
         if not isinstance(input, Tensor):
             raise TransformError(f"images should be a tensor, got a {type(input).__name__}.")
@@ -102,7 +101,10 @@ class RandomLatentShift(IntensityAugmentationBase2D):
                 f"images should be float in [0, 1] of shape (C, H, W) or (B, C, H, W), got {input.dtype} of shape "
                 f"{tuple(input.shape)}."
             )
-        shifted: Tensor = super().forward(input, params=params, **options)
+        if input.dtype == torch.bfloat16:  # of which kornia 0.7 takes none; float32 holds all of its values
+            shifted: Tensor = super().forward(input.float(), params=params, **options)
+            return shifted.to(torch.bfloat16)
+        shifted = super().forward(input, params=params, **options)
         return shifted
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:

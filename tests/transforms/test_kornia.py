@@ -112,6 +112,16 @@ def test_grey_images_are_shifted_in_colour_and_come_out_grey(inverting_pack):
     torch.testing.assert_close(shifted, LatentShift("background", source="invert", **arguments)(grey))
 
 
+def test_bfloat16_images_of_any_kornia_are_shifted_and_the_others_stay_as_they_are(inverting_pack):
+    images = photographs(40).bfloat16()
+    torch.manual_seed(0)
+    shifted = RandomLatentShift("background", pack=inverting_pack, p=0.5, magnitude=3.0, dtype="float32")(images)
+    torch.manual_seed(0)
+    exact = RandomLatentShift("background", pack=inverting_pack, p=0.5, magnitude=3.0, dtype="float32")(images.float())
+    assert shifted.dtype == torch.bfloat16 and torch.equal(shifted, exact.bfloat16())
+    assert 10 < changed(images, shifted).sum() < 30
+
+
 def test_half_precision_and_pickles(inverting_pack):
     images = photographs().half()
     shift = pickle.loads(pickle.dumps(RandomLatentShift("background", pack=inverting_pack, p=1.0)))
